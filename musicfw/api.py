@@ -1,0 +1,292 @@
+"""What a plugin author imports: the hook marker, the factories and the protocols.
+
+A plugin is a module that implements one or more hooks; each returns factories::
+
+    from dataclasses import dataclass
+    from musicfw.api import CentredSystem, RawSolution, SolverFactory, hookimpl, param
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class MyParams:
+        damping: Annotated[float, Ge(0)] = param(0.0, help="Tikhonov parameter.")
+
+    @hookimpl
+    def musicfw_solvers():
+        return [SolverFactory(name="mine", params=MyParams, build=MySolver, summary="…")]
+
+The host checks shapes and finiteness, and computes residuals, ranks, conditions and times itself:
+a plugin states only what it alone knows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+import pluggy
+
+from musicfw.arrays import BoolArray, FloatArray, IntArray
+from musicfw.geometry import CentredSystem
+from musicfw.lattice import Lattice
+from musicfw.types import Codebook, Dataset
+
+__all__ = [
+    "Backend",
+    "BackendFactory",
+    "BoolArray",
+    "CentredSystem",
+    "Codebook",
+    "Dataset",
+    "DatasetFactory",
+    "DatasetSource",
+    "Factorisation",
+    "Factory",
+    "FloatArray",
+    "IntArray",
+    "Lattice",
+    "Move",
+    "NoParams",
+    "Policy",
+    "PolicyFactory",
+    "RawMap",
+    "RawSolution",
+    "Solver",
+    "SolverFactory",
+    "Steering",
+    "SteeringProblem",
+    "TrainingProblem",
+    "hookimpl",
+    "param",
+]
+
+hookimpl = pluggy.HookimplMarker("musicfw")
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+def param(default: Any, *, help: str) -> Any:  # noqa: A002 - the word authors expect
+    """Return a dataclass field with a default and a help text.
+
+    The type and the constraints (`annotated_types`) stand in the annotation. Together they are
+    the YAML option, its validation, its JSON Schema and its documentation.
+    """
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoParams:
+    """The params of a factory that takes none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factory(Generic[T_co]):
+    """Something a spec can name under ``use:``.
+
+    Parameters
+    ----------
+    name : str
+        Lower case, words joined by hyphens.
+    params : type
+        A frozen dataclass whose fields are made by `param`; every field has a default.
+    build : callable
+        ``build(params) -> object`` of the protocol of its kind.
+    summary : str
+        One line for listings.
+    traits : frozenset of str
+        What the host and the conformance kit may rely on.
+    """
+
+    kind: ClassVar[str] = ""
+    known_traits: ClassVar[frozenset[str]] = frozenset()
+
+    name: str
+    params: type
+    build: Callable[[Any], T_co]
+    summary: str
+    traits: frozenset[str] = frozenset()
+
+
+# --- solvers -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawSolution:
+    """What a solver's `solve` returns.
+
+    Parameters
+    ----------
+    coordinates : ndarray, shape (D, B)
+        u, the points relative to the centroid, one column per right-hand side.
+    """
+
+    coordinates: FloatArray
+
+
+class Factorisation(Protocol):
+    """A prepared system: solves for many right-hand sides."""
+
+    def solve(self, rhs: FloatArray) -> RawSolution:
+        """Solve ``V u = b`` for every column of ``rhs`` (M, B), which is read-only."""
+        ...
+
+
+class Solver(Protocol):
+    """Turns a centred system into something that solves it: factorise once, solve many."""
+
+    def factorise(self, system: CentredSystem) -> Factorisation:
+        """Prepare the system (its arrays are read-only)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolverFactory(Factory[Solver]):
+    """A factory of inversion solvers. Trait ``regularised``: a residual is meant."""
+
+    kind: ClassVar[str] = "solver"
+    known_traits: ClassVar[frozenset[str]] = frozenset({"regularised"})
+
+
+# --- backends ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingProblem:
+    """What a backend is given.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        Training data in the map's units, read-only, finite, at least two different rows.
+    lattice : Lattice
+        The lattice to place the prototypes on.
+    rng : numpy.random.Generator
+        The only source of randomness allowed.
+    progress : callable
+        ``progress(done, total)``; call it now and then.
+    """
+
+    points: FloatArray
+    lattice: Lattice
+    rng: np.random.Generator
+    progress: Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RawMap:
+    """What a backend returns.
+
+    Parameters
+    ----------
+    prototypes : ndarray, shape (M, D)
+        Unit ``row * columns + column`` in row ``unit``.
+    history : mapping of str to ndarray, shape (epochs,)
+        What the backend recorded along the way; may be empty.
+    """
+
+    prototypes: FloatArray
+    history: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """Trains a map."""
+
+    def fit(self, problem: TrainingProblem) -> RawMap:
+        """Return the prototypes for the problem's lattice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendFactory(Factory[Backend]):
+    """A factory of training backends."""
+
+    kind: ClassVar[str] = "backend"
+
+
+# --- policies ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SteeringProblem:
+    """What a policy is given.
+
+    Parameters
+    ----------
+    codebook : Codebook
+        The map's prototypes.
+    points : ndarray, shape (N, D)
+        Where the points start, in the map's units, read-only.
+    units : ndarray of intp, shape (K,)
+        Units of the target.
+    goals : ndarray, shape (K,)
+        Squared distances to ``units`` that are wanted at the end: 0 to be at a prototype.
+    direction : float
+        +1 to approach the goals, −1 to move away from them.
+    steps : int
+        How many steps the host will ask for at most.
+    """
+
+    codebook: Codebook
+    points: FloatArray
+    units: IntArray
+    goals: FloatArray
+    direction: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Move:
+    """The result of one step.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        Where the points are now.
+    settled : ndarray of bool, shape (N,)
+        Points for which further steps would change nothing worth having.
+    """
+
+    points: FloatArray
+    settled: BoolArray
+
+
+class Steering(Protocol):
+    """A batch of points on their way."""
+
+    def advance(self, active: BoolArray) -> Move:
+        """Move the points for which ``active`` (N,) is true by one step; leave the others."""
+        ...
+
+
+class Policy(Protocol):
+    """Decides how points move through the map."""
+
+    def begin(self, problem: SteeringProblem) -> Steering:
+        """Prepare the walk of a batch of points."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFactory(Factory[Policy]):
+    """A factory of control policies."""
+
+    kind: ClassVar[str] = "policy"
+
+
+# --- datasets ------------------------------------------------------------------------------------
+
+
+class DatasetSource(Protocol):
+    """Loads or makes data."""
+
+    def load(self, rng: np.random.Generator) -> Dataset:
+        """Return the data; raise `musicfw.errors.DataError` if they cannot be used."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFactory(Factory[DatasetSource]):
+    """A factory of data sources."""
+
+    kind: ClassVar[str] = "dataset"

@@ -1,0 +1,189 @@
+"""The border between the caller's arrays and ours: the only place that coerces, checks and freezes.
+
+Inside musicfw every array is a C-contiguous ``float64`` array (or ``intp``/``bool``), finite unless
+said otherwise; what is handed out is read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musicfw.errors import DataError, UsageError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def frozen(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+    """Return a read-only, C-contiguous copy of ``array``."""
+    copy = np.array(array, dtype=dtype, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a read-only view, so that a plugin cannot write into the caller's data."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def as_matrix(
+    value: npt.ArrayLike,
+    *,
+    name: str,
+    columns: int | None = None,
+    column_names: Sequence[str] | None = None,
+    finite: bool = True,
+) -> FloatArray:
+    """Return ``value`` as a C-contiguous float64 matrix; copies only when it must.
+
+    Parameters
+    ----------
+    value : array_like, shape (N, columns)
+        What the caller gave.
+    name : str
+        What the caller calls it, for messages.
+    columns : int, optional
+        Required number of columns.
+    column_names : sequence of str, optional
+        Names used in messages instead of column numbers.
+    finite : bool
+        Whether NaN and infinities are refused.
+
+    Raises
+    ------
+    DataError
+        For text, ragged rows, a wrong number of dimensions or columns, no rows or no columns, NaN
+        and infinities. The message names the row and column (counted from 0).
+    """
+    matrix = _as_float(value, name=name, column_names=column_names)
+    if matrix.ndim != 2:
+        raise DataError(
+            f"{name}: expected a matrix with one row per point (2 dimensions), got an array of "
+            f"shape {matrix.shape}; for one point or one feature use reshape(1, -1) or "
+            f"reshape(-1, 1)"
+        )
+    if matrix.shape[1] == 0:
+        raise DataError(f"{name}: expected at least one column, got shape {matrix.shape}")
+    if columns is not None and matrix.shape[1] != columns:
+        raise DataError(
+            f"{name}: expected {columns} columns, got {matrix.shape[1]} (shape {matrix.shape}); "
+            f"use the features, in the order, that the map was trained on"
+        )
+    if finite:
+        _refuse_non_finite(matrix, name=name, column_names=column_names)
+    return matrix
+
+
+def as_points(value: npt.ArrayLike, *, name: str, dimension: int) -> FloatArray:
+    """Return one point (D,) or many (N, D) as a finite float64 matrix (N, D)."""
+    array = _as_float(value, name=name, column_names=None)
+    if array.ndim == 1:
+        array = array[np.newaxis, :]
+    return as_matrix(array, name=name, columns=dimension)
+
+
+def as_training_data(
+    value: npt.ArrayLike, *, name: str = "X", column_names: Sequence[str] | None = None
+) -> FloatArray:
+    """Return ``value`` as a matrix that a map can be trained on.
+
+    Raises
+    ------
+    DataError
+        As `as_matrix`, and for fewer than two rows or data in which every row is the same.
+    """
+    matrix = as_matrix(value, name=name, column_names=column_names)
+    if matrix.shape[0] < 2:
+        raise DataError(
+            f"{name}: expected at least 2 rows to train on, got {matrix.shape[0]}; check the file "
+            f"and the share that is held out"
+        )
+    if not np.any(matrix != matrix[0]):
+        raise DataError(
+            f"{name}: every one of the {matrix.shape[0]} rows is the same (constant data), "
+            f"expected rows that differ; check that the right columns were read"
+        )
+    return matrix
+
+
+def as_unit_indices(value: npt.ArrayLike, *, name: str, units: int) -> IntArray:
+    """Return unit numbers as a 1-D ``intp`` array without repeats, each in ``0 … units-1``."""
+    array = np.atleast_1d(np.asarray(value))
+    if array.ndim != 1 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):
+        raise UsageError(
+            f"{name}: expected one or more unit numbers (integers 0 … {units - 1}), got {value!r}"
+        )
+    outside = array[(array < 0) | (array >= units)]
+    if outside.size:
+        raise UsageError(
+            f"{name}: expected unit numbers in 0 … {units - 1} (the map has {units} units), "
+            f"got {int(outside[0])}"
+        )
+    if np.unique(array).size != array.size:
+        raise UsageError(f"{name}: expected each unit once, got {array.tolist()}")
+    return array.astype(np.intp)
+
+
+def _as_float(value: npt.ArrayLike, *, name: str, column_names: Sequence[str] | None) -> FloatArray:
+    try:
+        array = np.asarray(value)
+    except ValueError as err:
+        raise DataError(_ragged_message(value, name)) from err
+    if array.dtype.kind in "fiub":
+        return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
+    try:
+        return np.ascontiguousarray(array.astype(np.float64)).reshape(array.shape)
+    except (TypeError, ValueError) as err:
+        raise DataError(_text_message(array, name, column_names)) from err
+
+
+def _ragged_message(value: Any, name: str) -> str:
+    lengths = [len(row) if hasattr(row, "__len__") else 0 for row in value]
+    row = next((i for i, length in enumerate(lengths) if length != lengths[0]), 0)
+    return (
+        f"{name}: ragged rows: row 0 has {lengths[0]} values and row {row} has {lengths[row]}; "
+        f"expected the same number in every row"
+    )
+
+
+def _text_message(array: npt.NDArray[Any], name: str, column_names: Sequence[str] | None) -> str:
+    for index in np.ndindex(array.shape):
+        try:
+            float(array[index])
+        except (TypeError, ValueError):
+            return (
+                f"{name}: {_place(index, column_names)} holds {array[index]!r}, expected a number; "
+                f"encode text columns as numbers or leave them out"
+            )
+    return f"{name}: expected numbers, got an array of type {array.dtype}"
+
+
+def _refuse_non_finite(
+    matrix: FloatArray, *, name: str, column_names: Sequence[str] | None
+) -> None:
+    if np.isfinite(matrix).all():
+        return
+    bad = ~np.isfinite(matrix)
+    row, column = (int(i) for i in np.argwhere(bad)[0])
+    count = int(bad.sum())
+    raise DataError(
+        f"{name}: {_place((row, column), column_names)} holds {matrix[row, column]}, expected a "
+        f"finite number ({count} such value{'s' if count > 1 else ''} in "
+        f"{int(bad.any(axis=1).sum())} of {matrix.shape[0]} rows); remove or impute those rows"
+    )
+
+
+def _place(index: Sequence[int], column_names: Sequence[str] | None) -> str:
+    if len(index) < 2:
+        return f"position {int(index[0])}" if index else "it"
+    row, column = int(index[0]), int(index[1])
+    if column_names is not None and column < len(column_names):
+        return f"row {row}, column {column} ({column_names[column]!r})"
+    return f"row {row}, column {column}"

@@ -1,0 +1,210 @@
+"""Squared distances and the centred linear system that inverts them.
+
+With a centroid c of the prototypes, ``V = W − c``, ``u = x − c`` and ``e_i = d_i − ||v_i||²``::
+
+    e_i = ||u||² − 2 v_i·u      hence      V u = −½ (e − mean e) = b
+
+a linear system without an arbitrary reference prototype. The mean equation that centring removes
+still tells ``||u||²``, and so the length of what lies outside the prototypes' affine hull.
+
+Source: the multilateration system of the MUSIC paper (Londei, Benati, Lanzieri, Loreto 2026,
+arXiv 2601.13851), referred to the centroid instead of one prototype.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+
+from musicfw.arrays import FloatArray, IntArray, read_only
+
+# Rows per block, so that memory beside the result stays small: about 8 MB of distances.
+_BLOCK_ELEMENTS = 1 << 20
+
+
+def squared_distances(points: FloatArray, prototypes: FloatArray) -> FloatArray:
+    """Return ``||x_n − w_i||²``, shape (N, M), by one matrix product about the centroid.
+
+    Centring on the prototypes first removes most of the cancellation of
+    ``||x||² − 2 x·w + ||w||²``; what rounding leaves below zero is clipped.
+    """
+    centre = prototypes.mean(axis=0)
+    V = prototypes - centre
+    U = points - centre
+    squared: FloatArray = U @ V.T
+    squared *= -2.0
+    squared += np.einsum("nd,nd->n", U, U)[:, np.newaxis]
+    squared += np.einsum("md,md->m", V, V)
+    np.maximum(squared, 0.0, out=squared)
+    return squared
+
+
+def best_matching_units(points: FloatArray, prototypes: FloatArray) -> IntArray:
+    """Return ``argmin_i ||x_n − w_i||²``, shape (N,); of equals the lowest number."""
+    count = points.shape[0]
+    units = np.empty(count, dtype=np.intp)
+    block = max(1, _BLOCK_ELEMENTS // prototypes.shape[0])
+    for start in range(0, count, block):
+        rows = slice(start, start + block)
+        units[rows] = squared_distances(points[rows], prototypes).argmin(axis=1)
+    return units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CentredSystem:
+    """The linear system ``V u = b`` of a codebook, with its singular value decomposition.
+
+    Made by `centred_system`; all arrays are read-only.
+
+    Parameters
+    ----------
+    prototypes : ndarray, shape (M, D)
+        w_i.
+    centroid : ndarray, shape (D,)
+        c, the mean of the prototypes.
+    matrix : ndarray, shape (M, D)
+        V, with columns that sum to zero.
+    squared_norms : ndarray, shape (M,)
+        ``||w_i − c||²``.
+    left, singular_values, right : ndarray, shapes (M, r), (r,), (D, r)
+        The nonzero part of ``V = P S Zᵀ``; r is the affine rank.
+    """
+
+    prototypes: FloatArray
+    centroid: FloatArray
+    matrix: FloatArray
+    squared_norms: FloatArray
+    left: FloatArray
+    singular_values: FloatArray
+    right: FloatArray
+
+    @property
+    def units(self) -> int:
+        """Number of prototypes M."""
+        return int(self.matrix.shape[0])
+
+    @property
+    def dimension(self) -> int:
+        """Number of features D."""
+        return int(self.matrix.shape[1])
+
+    @property
+    def affine_rank(self) -> int:
+        """Dimension r of the prototypes' affine hull."""
+        return int(self.singular_values.shape[0])
+
+    @property
+    def condition(self) -> float:
+        """``σ₁ / σ_r``; 1 for r = 0 (all prototypes equal: nothing to solve)."""
+        sigma = self.singular_values
+        return float(sigma[0] / sigma[-1]) if sigma.size else 1.0
+
+    def right_hand_side(self, squared_distances: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return b, shape (M, B), and the mean of e, shape (B,), for activations (B, M)."""
+        e = squared_distances - self.squared_norms
+        mean = e.mean(axis=1)
+        b = np.ascontiguousarray((e - mean[:, np.newaxis]).T)
+        b *= -0.5
+        return b, mean
+
+
+def centred_system(prototypes: FloatArray) -> CentredSystem:
+    """Return the centred system of the prototypes (M, D), factorised.
+
+    The affine rank counts singular values above ``max(M, D)·eps·σ₁``, and above the rounding of the
+    prototypes themselves far from the origin (``eps·max|W|``).
+    """
+    prototypes = np.ascontiguousarray(prototypes, dtype=np.float64)
+    centroid = prototypes.mean(axis=0)
+    offset = prototypes - centroid
+    # The rounded mean leaves a rest as large as eps·|c|: far from the origin it would show.
+    matrix = offset - offset.mean(axis=0)
+    left, sigma, right_t = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
+    rank = affine_rank(sigma, prototypes)
+    return CentredSystem(
+        prototypes=read_only(prototypes),
+        centroid=read_only(centroid),
+        matrix=read_only(matrix),
+        squared_norms=read_only(np.einsum("md,md->m", offset, offset)),
+        left=read_only(np.ascontiguousarray(left[:, :rank])),
+        singular_values=read_only(sigma[:rank]),
+        right=read_only(np.ascontiguousarray(right_t[:rank].T)),
+    )
+
+
+def affine_rank(singular_values: FloatArray, prototypes: FloatArray) -> int:
+    """Return how many singular values of the centred prototypes are above rounding."""
+    if singular_values.size == 0 or singular_values[0] == 0.0:
+        return 0
+    eps = np.finfo(np.float64).eps
+    units, dimension = prototypes.shape
+    relative = max(units, dimension) * eps * singular_values[0]
+    storage = np.sqrt(units) * eps * np.abs(prototypes).max()
+    return int(np.count_nonzero(singular_values > max(relative, storage)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WellPosedness:
+    """Whether distances to a codebook's prototypes determine a point, and how well.
+
+    Parameters
+    ----------
+    affine_rank : int
+        r, the dimension of the prototypes' affine hull.
+    dimension : int
+        D, the number of features.
+    units : int
+        M, the number of prototypes.
+    condition : float
+        ``σ₁ / σ_r`` of the centred prototypes.
+    noise_amplification : float
+        ``1 / (2 σ_r)``: an error of this many units in x per unit of error in the distances
+        (``||δx|| ≤ ||C δd|| / (2 σ_r)``, C the centring projector).
+    """
+
+    affine_rank: int
+    dimension: int
+    units: int
+    condition: float
+    noise_amplification: float
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every point is determined uniquely: r = D."""
+        return self.affine_rank == self.dimension
+
+    @property
+    def message(self) -> str:
+        """One or two sentences for a reader."""
+        numbers = (
+            f"{self.units} prototypes span {self.affine_rank} of {self.dimension} dimensions "
+            f"(condition {self.condition:.3g})"
+        )
+        if self.is_exact:
+            return f"{numbers}: the distances determine every point uniquely."
+        missing = self.dimension - self.affine_rank
+        shape = (
+            "two mirror points" if missing == 1 else f"a sphere in the {missing} missing dimensions"
+        )
+        if self.units <= self.dimension:
+            cure = f"at least {self.dimension + 1} prototypes are needed"
+        else:
+            cure = "the prototypes have no spread in those dimensions"
+        return (
+            f"{numbers}: points in their affine hull are recovered exactly; for a point outside it "
+            f"the distances leave {shape} ({cure})."
+        )
+
+
+def well_posedness(system: CentredSystem) -> WellPosedness:
+    """Return rank, condition and noise amplification of a centred system."""
+    sigma = system.singular_values
+    return WellPosedness(
+        affine_rank=system.affine_rank,
+        dimension=system.dimension,
+        units=system.units,
+        condition=system.condition,
+        noise_amplification=float(0.5 / sigma[-1]) if sigma.size else float("inf"),
+    )

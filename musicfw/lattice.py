@@ -1,0 +1,140 @@
+"""The lattice on which a map's units live: positions, distances and neighbours."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from musicfw.arrays import BoolArray, FloatArray
+from musicfw.errors import UsageError
+
+Topology = Literal["rectangular", "hexagonal"]
+
+_ROW_HEIGHT = {"rectangular": 1.0, "hexagonal": float(np.sqrt(3.0) / 2.0)}
+# Nearest neighbours lie at distance 1; on a rectangular lattice the diagonal ones at sqrt(2).
+_TOUCHING = {"rectangular": float(np.sqrt(2.0)), "hexagonal": 1.0}
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lattice:
+    """A two-dimensional lattice of units.
+
+    Unit number ``row * columns + column``. On a hexagonal lattice odd rows are shifted by half a
+    unit to the right and rows lie sqrt(3)/2 apart, so that all six neighbours are at distance 1.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Size, at least 1 each.
+    topology : {"rectangular", "hexagonal"}
+        Arrangement of the units.
+    toroidal : bool
+        Whether opposite borders are joined. A hexagonal torus needs an even number of rows.
+
+    Raises
+    ------
+    UsageError
+        For an impossible size or an unknown topology.
+    """
+
+    rows: int
+    columns: int
+    topology: Topology = "rectangular"
+    toroidal: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "columns"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise UsageError(
+                    f"Lattice.{name}: expected an integer of at least 1, got {value!r}"
+                )
+            object.__setattr__(self, name, int(value))
+        if self.topology not in get_args(Topology):
+            raise UsageError(
+                f"Lattice.topology: expected 'rectangular' or 'hexagonal', got {self.topology!r}"
+            )
+        if self.toroidal and self.topology == "hexagonal" and self.rows % 2:
+            raise UsageError(
+                f"Lattice.rows: a hexagonal torus needs an even number of rows, or its last row "
+                f"does not fit its first, got {self.rows}; take {self.rows + 1}"
+            )
+
+    @property
+    def units(self) -> int:
+        """Number of units M = rows · columns."""
+        return self.rows * self.columns
+
+    @property
+    def row_height(self) -> float:
+        """Distance between neighbouring rows: 1, or sqrt(3)/2 on a hexagonal lattice."""
+        return _ROW_HEIGHT[self.topology]
+
+    @property
+    def diagonal(self) -> float:
+        """Greatest distance between two units."""
+        return float(np.sqrt(self.squared_distances().max()))
+
+    def unit(self, row: int, column: int) -> int:
+        """Return the unit number at (row, column).
+
+        Raises
+        ------
+        UsageError
+            If the cell is outside the lattice.
+        """
+        if not (0 <= row < self.rows and 0 <= column < self.columns):
+            raise UsageError(
+                f"cell: expected row 0 … {self.rows - 1} and column 0 … {self.columns - 1}, "
+                f"got ({row}, {column})"
+            )
+        return row * self.columns + column
+
+    def coordinates(self) -> FloatArray:
+        """Return the positions (x, y) of all units, shape (M, 2), nearest neighbours 1 apart."""
+        row, column = np.divmod(np.arange(self.units), self.columns)
+        x = column.astype(np.float64)
+        if self.topology == "hexagonal":
+            x += 0.5 * (row % 2)
+        return np.column_stack([x, row * self.row_height])
+
+    def squared_distances(self) -> FloatArray:
+        """Return squared distances between all units on the lattice, shape (M, M)."""
+        position = self.coordinates()
+        offset = np.abs(position[:, np.newaxis, :] - position[np.newaxis, :, :])
+        if self.toroidal:
+            period = np.array([self.columns, self.rows * self.row_height])
+            offset = np.minimum(offset, np.abs(period - offset))
+        squared: FloatArray = np.einsum("ijk,ijk->ij", offset, offset)
+        return squared
+
+    def neighbours(self) -> BoolArray:
+        """Return which units are nearest neighbours (4 or 6 of them inside), shape (M, M)."""
+        return self._within(1.0)
+
+    def touching(self) -> BoolArray:
+        """Return which units share an edge or a corner (8 or 6 inside), shape (M, M)."""
+        return self._within(_TOUCHING[self.topology])
+
+    def _within(self, distance: float) -> BoolArray:
+        adjacent = self.squared_distances() <= distance**2 + _ROUNDING
+        np.fill_diagonal(adjacent, False)
+        return adjacent
+
+    def to_json(self) -> str:
+        """Return the lattice as JSON text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Lattice:
+        """Return the lattice that `to_json` wrote."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, json.JSONDecodeError) as err:
+            raise UsageError(
+                f"lattice: expected JSON as Lattice.to_json writes, got {text!r}"
+            ) from err

@@ -1,0 +1,1 @@
+"""Training backends: native and MiniSom."""

@@ -1,0 +1,519 @@
+"""The values that travel through musicfw: frozen, with read-only arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musicfw import geometry
+from musicfw.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    as_matrix,
+    as_points,
+    as_unit_indices,
+    frozen,
+)
+from musicfw.errors import NumericalError, UsageError
+from musicfw.geometry import WellPosedness
+from musicfw.lattice import Lattice
+
+__all__ = [
+    "Codebook",
+    "Dataset",
+    "Inversion",
+    "RunResult",
+    "Scaling",
+    "Status",
+    "StopReason",
+    "TrainedMap",
+    "Trajectory",
+]
+
+
+class Status(IntEnum):
+    """What is known about one inverted point. ``advice`` tells the cause and what to try."""
+
+    EXACT = 0
+    PROJECTED = 1
+    INCONSISTENT = 2
+    REGULARISED = 3
+    INVALID_INPUT = 4
+    FAILED = 5
+
+    @property
+    def advice(self) -> str:
+        """Cause first, then what to try."""
+        return _STATUS_ADVICE[self]
+
+
+_STATUS_ADVICE = {
+    Status.EXACT: "The distances determine the point and the point reproduces them: use it.",
+    Status.PROJECTED: (
+        "The point has a part outside the affine hull of the prototypes (its length is "
+        "hidden_radius), which distances cannot place: this is its projection on the hull. Use a "
+        "map with at least D+1 affinely independent prototypes, or accept the projection."
+    ),
+    Status.INCONSISTENT: (
+        "No point has these distances to these prototypes: they carry noise, belong to another "
+        "codebook, or are not squared. Check where they come from; for noise use 'ridge' or "
+        "'truncated-svd'."
+    ),
+    Status.REGULARISED: (
+        "The solver was asked to prefer a smaller answer to an exact one, and did: the point does "
+        "not reproduce the distances. Lower the regularisation, or use 'exact' if the distances "
+        "carry no noise."
+    ),
+    Status.INVALID_INPUT: (
+        "The distances hold NaN, an infinity or a negative number, so there is no point (it is "
+        "NaN). Remove the row or mend what measured it."
+    ),
+    Status.FAILED: (
+        "The solver returned no finite point. Try another solver; if it comes from a plugin, "
+        "report it there."
+    ),
+}
+
+
+class StopReason(IntEnum):
+    """Why a point stopped moving."""
+
+    REACHED = 0
+    STALLED = 1
+    STEP_LIMIT = 2
+    INTERRUPTED = 3
+
+    @property
+    def advice(self) -> str:
+        """Cause first, then what to try."""
+        return _STOP_ADVICE[self]
+
+
+_STOP_ADVICE = {
+    StopReason.REACHED: "The point's best matching unit belongs to the target.",
+    StopReason.STALLED: (
+        "The policy could make no more progress before the point's best matching unit belonged to "
+        "the target. Raise selected_weight or lower preserve_weight, or name fewer target units."
+    ),
+    StopReason.STEP_LIMIT: (
+        "The steps were used up before the point's best matching unit belonged to the target. "
+        "Raise steps or the policy's rate."
+    ),
+    StopReason.INTERRUPTED: "The run was interrupted; the frames so far are complete.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scaling:
+    """An affine change of units per feature: ``scaled = (original − offset) / scale``.
+
+    Parameters
+    ----------
+    offset, scale : array_like, shape (D,)
+        In the units of the data; ``scale`` is positive.
+    """
+
+    offset: FloatArray
+    scale: FloatArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "offset", frozen(self.offset))
+        object.__setattr__(self, "scale", frozen(self.scale))
+        if self.offset.ndim != 1 or self.offset.shape != self.scale.shape:
+            raise UsageError(
+                f"Scaling: expected offset and scale of one shape (D,), got {self.offset.shape} "
+                f"and {self.scale.shape}"
+            )
+        if not (np.isfinite(self.offset).all() and np.isfinite(self.scale).all()):
+            raise UsageError("Scaling: expected finite offset and scale")
+        if not (self.scale > 0).all():
+            raise UsageError("Scaling.scale: expected positive numbers")
+
+    @classmethod
+    def identity(cls, dimension: int) -> Scaling:
+        """Return the scaling that changes nothing."""
+        return cls(offset=np.zeros(dimension), scale=np.ones(dimension))
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing, so that points pass through bit for bit."""
+        return not self.offset.any() and bool((self.scale == 1.0).all())
+
+    def to_map(self, points: FloatArray) -> FloatArray:
+        """Return points (…, D) in the map's units."""
+        return points if self.is_identity else (points - self.offset) / self.scale
+
+    def to_original(self, points: FloatArray) -> FloatArray:
+        """Return points (…, D) in the units of the data."""
+        return points if self.is_identity else points * self.scale + self.offset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Points with what is known about them.
+
+    Parameters
+    ----------
+    points : array_like, shape (N, D)
+        Finite numbers in original units.
+    labels : array_like of str, shape (N,), optional
+        Class of each point; other types are turned into text.
+    feature_names : sequence of str, optional
+        Names of the D features.
+    image_shape : tuple of int, optional
+        (height, width) if each point is a grey image with ``height · width = D``.
+    description : str
+        One line for the report: what the data are and where they come from.
+    """
+
+    points: FloatArray
+    labels: npt.NDArray[np.str_] | None = None
+    feature_names: tuple[str, ...] | None = None
+    image_shape: tuple[int, int] | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        names = None if self.feature_names is None else tuple(str(n) for n in self.feature_names)
+        points = frozen(as_matrix(self.points, name="points", column_names=names))
+        object.__setattr__(self, "points", points)
+        object.__setattr__(self, "feature_names", names)
+        count, dimension = points.shape
+        if count == 0:
+            raise UsageError("Dataset.points: expected at least one row, got none")
+        if names is not None and len(names) != dimension:
+            raise UsageError(f"Dataset.feature_names: expected {dimension} names, got {len(names)}")
+        if self.labels is not None:
+            labels = frozen(self.labels, np.str_)
+            if labels.shape != (count,):
+                raise UsageError(
+                    f"Dataset.labels: expected shape ({count},), one per row, got {labels.shape}"
+                )
+            object.__setattr__(self, "labels", labels)
+        if self.image_shape is not None:
+            height, width = (int(n) for n in self.image_shape)
+            if height * width != dimension:
+                raise UsageError(
+                    f"Dataset.image_shape: expected height · width = {dimension} features, got "
+                    f"{height} × {width} = {height * width}"
+                )
+            object.__setattr__(self, "image_shape", (height, width))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Codebook:
+    """The prototypes of a map: all that inversion and control need.
+
+    Parameters
+    ----------
+    prototypes : array_like, shape (M, D)
+        Prototypes (code vectors) w_i, finite.
+    lattice : Lattice, optional
+        Where the units lie; None for prototypes without one (from k-means, say).
+    labels : array_like of str, shape (M,), optional
+        Label of each unit (of most of its data); "" for a unit without data.
+    clusters : array_like of int, shape (M,), optional
+        Cluster number of each unit.
+    """
+
+    prototypes: FloatArray
+    lattice: Lattice | None = None
+    labels: npt.NDArray[np.str_] | None = None
+    clusters: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        prototypes = frozen(as_matrix(self.prototypes, name="Codebook.prototypes"))
+        object.__setattr__(self, "prototypes", prototypes)
+        units = prototypes.shape[0]
+        if units == 0:
+            raise UsageError("Codebook.prototypes: expected at least one prototype, got none")
+        if self.lattice is not None and self.lattice.units != units:
+            raise UsageError(
+                f"Codebook.lattice: expected {units} units, one per prototype, got "
+                f"{self.lattice.rows} × {self.lattice.columns} = {self.lattice.units}"
+            )
+        for name, dtype in (("labels", np.str_), ("clusters", np.intp)):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            value = frozen(given, dtype)
+            if value.shape != (units,):
+                raise UsageError(
+                    f"Codebook.{name}: expected shape ({units},), one per unit, got {value.shape}"
+                )
+            object.__setattr__(self, name, value)
+
+    @property
+    def units(self) -> int:
+        """Number of prototypes M."""
+        return int(self.prototypes.shape[0])
+
+    @property
+    def dimension(self) -> int:
+        """Number of features D."""
+        return int(self.prototypes.shape[1])
+
+    def squared_distances(
+        self, points: npt.ArrayLike, units: npt.ArrayLike | None = None
+    ) -> FloatArray:
+        """Return ``d_i = ||x − w_i||²`` of every point to every prototype (or to some units).
+
+        Parameters
+        ----------
+        points : array_like, shape (N, D) or (D,)
+            Points in the map's units.
+        units : array_like of int, shape (K,), optional
+            Only these units, in this order.
+
+        Returns
+        -------
+        ndarray, shape (N, M) or (N, K)
+            Squared Euclidean distances, never negative.
+        """
+        matrix = as_points(points, name="points", dimension=self.dimension)
+        prototypes = self.prototypes
+        if units is not None:
+            prototypes = prototypes[as_unit_indices(units, name="units", units=self.units)]
+        return geometry.squared_distances(matrix, prototypes)
+
+    def best_matching_units(self, points: npt.ArrayLike) -> IntArray:
+        """Return the number of the nearest prototype of every point, shape (N,)."""
+        matrix = as_points(points, name="points", dimension=self.dimension)
+        return geometry.best_matching_units(matrix, self.prototypes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainedMap:
+    """A codebook with the story of its training. What `train` returns.
+
+    Parameters
+    ----------
+    codebook : Codebook
+        Prototypes in the map's units.
+    scaling : Scaling
+        How original units become the map's. Verbs given a TrainedMap take and return points in
+        original units; given its ``codebook`` they work in the map's units.
+    backend : str
+        Name of the backend that trained it.
+    params : mapping
+        Its resolved parameters.
+    seed : int
+        The seed.
+    history : mapping of str to ndarray, shape (epochs,)
+        What the backend recorded: ``quantization_error``, ``radius``, …
+    feature_names, image_shape
+        As in `Dataset`.
+    """
+
+    codebook: Codebook
+    scaling: Scaling
+    backend: str
+    params: Mapping[str, Any]
+    seed: int
+    history: Mapping[str, FloatArray] = field(default_factory=dict)
+    feature_names: tuple[str, ...] | None = None
+    image_shape: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        history = {str(name): frozen(values) for name, values in self.history.items()}
+        object.__setattr__(self, "history", history)
+        object.__setattr__(self, "params", dict(self.params))
+        if self.scaling.offset.shape != (self.codebook.dimension,):
+            raise UsageError(
+                f"TrainedMap.scaling: expected {self.codebook.dimension} features, got "
+                f"{self.scaling.offset.shape[0]}"
+            )
+
+    def squared_distances(self, points: npt.ArrayLike) -> FloatArray:
+        """Return the activations of points given in original units, shape (N, M)."""
+        return self.codebook.squared_distances(self._to_map(points))
+
+    def best_matching_units(self, points: npt.ArrayLike) -> IntArray:
+        """Return the nearest unit of points given in original units, shape (N,)."""
+        return self.codebook.best_matching_units(self._to_map(points))
+
+    def _to_map(self, points: npt.ArrayLike) -> FloatArray:
+        matrix = as_points(points, name="points", dimension=self.codebook.dimension)
+        return self.scaling.to_map(matrix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inversion:
+    """Points recovered from activations. What `invert` returns.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        Recovered points; NaN where the status is INVALID_INPUT or FAILED.
+    status : ndarray of int8, shape (N,)
+        A `Status` per point.
+    residual : ndarray, shape (N,)
+        ``½ ||d(x̂) + ρ² − d|| / ||b||``: how far the recomputed distances are from the given ones,
+        relative to the right-hand side of the centred system.
+    hidden_radius : ndarray, shape (N,)
+        ρ, the length of the part outside the prototypes' affine hull, in the map's units; 0 where
+        the distances determine the point.
+    well_posedness : WellPosedness
+        Rank and condition of the system.
+    solver : str
+        Name of the solver.
+    params : mapping
+        Its resolved parameters.
+    elapsed_s : float
+        Time of `solve`, without the factorisation, in seconds.
+    """
+
+    points: FloatArray
+    status: npt.NDArray[np.int8]
+    residual: FloatArray
+    hidden_radius: FloatArray
+    well_posedness: WellPosedness
+    solver: str
+    params: Mapping[str, Any]
+    elapsed_s: float
+
+    def __post_init__(self) -> None:
+        for name, dtype in (
+            ("points", np.float64),
+            ("status", np.int8),
+            ("residual", np.float64),
+            ("hidden_radius", np.float64),
+        ):
+            object.__setattr__(self, name, frozen(getattr(self, name), dtype))
+        object.__setattr__(self, "params", dict(self.params))
+
+    def counts(self) -> dict[Status, int]:
+        """Return how many points have each status, without those that none has."""
+        return {s: n for s in Status if (n := int(np.count_nonzero(self.status == s)))}
+
+    def raise_for_status(self) -> Inversion:
+        """Return self if every point is usable as asked, else raise.
+
+        EXACT and REGULARISED are usable (the latter was asked for).
+
+        Raises
+        ------
+        NumericalError
+            Naming the first unusable point, the number of them and what to do.
+        """
+        unusable = ~np.isin(self.status, [Status.EXACT, Status.REGULARISED])
+        if unusable.any():
+            first = int(np.flatnonzero(unusable)[0])
+            status = Status(int(self.status[first]))
+            raise NumericalError(
+                f"inversion with {self.solver!r}: {int(unusable.sum())} of {unusable.size} points "
+                f"are not exact; the first is point {first}: {status.name}. {status.advice}"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trajectory:
+    """Paths of N points through the map. What `steer` returns.
+
+    Parameters
+    ----------
+    points : ndarray, shape (T+1, N, D)
+        Frames; ``points[0]`` is the input, bit for bit. A point that stopped repeats its frame.
+    stop : ndarray of int8, shape (N,)
+        A `StopReason` per point.
+    step_norm : ndarray, shape (T, N)
+        Length of each step, in the map's units.
+    arrival : ndarray of intp, shape (N,)
+        First frame whose best matching unit belongs to the target, −1 if there is none. (For
+        ``away``: first frame whose best matching unit does not.)
+    target_units : ndarray of intp, shape (K,)
+        Units of the target.
+    codebook : Codebook
+        The map's prototypes.
+    scaling : Scaling
+        Between the units of ``points`` and the map's.
+    policy : str
+        Name of the policy.
+    params : mapping
+        Its resolved parameters.
+    elapsed_s : float
+        Time of the whole walk in seconds.
+    """
+
+    points: FloatArray
+    stop: npt.NDArray[np.int8]
+    step_norm: FloatArray
+    arrival: IntArray
+    target_units: IntArray
+    codebook: Codebook
+    scaling: Scaling
+    policy: str
+    params: Mapping[str, Any]
+    elapsed_s: float
+
+    def __post_init__(self) -> None:
+        for name, dtype in (
+            ("stop", np.int8),
+            ("step_norm", np.float64),
+            ("arrival", np.intp),
+            ("target_units", np.intp),
+        ):
+            object.__setattr__(self, name, frozen(getattr(self, name), dtype))
+        # Frames can be large: frozen in place, since `steer` made them.
+        self.points.flags.writeable = False
+        object.__setattr__(self, "params", dict(self.params))
+
+    @property
+    def reached(self) -> BoolArray:
+        """Whether each point ended in the target, shape (N,)."""
+        return np.asarray(self.stop == StopReason.REACHED, dtype=np.bool_)
+
+    def squared_distances(self, units: npt.ArrayLike | None = None) -> FloatArray:
+        """Return squared distances of every frame to some units (all by default).
+
+        Returns
+        -------
+        ndarray, shape (T+1, N, K)
+            In the map's units.
+        """
+        frames, count, dimension = self.points.shape
+        flat = self.scaling.to_map(self.points.reshape(-1, dimension))
+        return self.codebook.squared_distances(flat, units).reshape(frames, count, -1)
+
+    def counts(self) -> dict[StopReason, int]:
+        """Return how many points have each stop reason, without those that none has."""
+        return {s: n for s in StopReason if (n := int(np.count_nonzero(self.stop == s)))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunResult:
+    """Everything a run made. What `run` returns.
+
+    Parameters
+    ----------
+    directory : Path
+        The run directory.
+    map : TrainedMap
+        The trained map.
+    inversions, trajectories : mapping of str to Inversion or Trajectory
+        By the id of the spec.
+    metrics : mapping
+        Plain numbers by stage and id; the same spec and seed give the same metrics.
+    provenance : mapping
+        Versions, plugins, seed, hash of the spec.
+    timings_s : mapping of str to float
+        Seconds by stage.
+    warnings : tuple of str
+        What a reader of the result should know, in sentences.
+    """
+
+    directory: Path
+    map: TrainedMap
+    inversions: Mapping[str, Inversion]
+    trajectories: Mapping[str, Trajectory]
+    metrics: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    timings_s: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
