@@ -7,6 +7,7 @@ said otherwise; what is handed out is read-only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,9 @@ def as_matrix(
     Raises
     ------
     DataError
-        For text, ragged rows, a wrong number of dimensions or columns, no rows or no columns, NaN
-        and infinities. The message names the row and column (counted from 0).
+        For text, complex numbers, dates, masked values, ragged rows, a wrong number of dimensions
+        or columns, no columns, NaN and infinities. The message names the row and column (counted
+        from 0). No rows are no error here.
     """
     matrix = _as_float(value, name=name, column_names=column_names)
     if matrix.ndim != 2:
@@ -135,18 +137,28 @@ def _as_float(value: npt.ArrayLike, *, name: str, column_names: Sequence[str] | 
     try:
         array = np.asarray(value)
     except ValueError as err:
-        raise DataError(_ragged_message(value, name)) from err
+        raise DataError(_ragged_message(value, name, err)) from err
+    if np.ma.is_masked(value):
+        raise DataError(f"{name}: holds masked values, expected numbers; remove or impute them")
     if array.dtype.kind in "fiub":
         return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
+    if array.dtype.kind in "cmM":  # NumPy would cast them: imaginary parts and units of time drop
+        raise DataError(
+            f"{name}: expected real numbers, got {array.dtype}; turn complex numbers and dates "
+            f"into real features first"
+        )
     try:
         return np.ascontiguousarray(array.astype(np.float64)).reshape(array.shape)
-    except (TypeError, ValueError) as err:
+    except (TypeError, ValueError, OverflowError) as err:
         raise DataError(_text_message(array, name, column_names)) from err
 
 
-def _ragged_message(value: Any, name: str) -> str:
-    lengths = [len(row) if hasattr(row, "__len__") else 0 for row in value]
-    row = next((i for i, length in enumerate(lengths) if length != lengths[0]), 0)
+def _ragged_message(value: Any, name: str, err: ValueError) -> str:
+    rows = value if isinstance(value, Sequence) else ()
+    lengths = [len(row) if hasattr(row, "__len__") else 1 for row in rows]
+    row = next((i for i, length in enumerate(lengths) if length != lengths[0]), None)
+    if row is None:
+        return f"{name}: expected a matrix of numbers, and NumPy cannot make one of it ({err})"
     return (
         f"{name}: ragged rows: row 0 has {lengths[0]} values and row {row} has {lengths[row]}; "
         f"expected the same number in every row"
@@ -157,10 +169,10 @@ def _text_message(array: npt.NDArray[Any], name: str, column_names: Sequence[str
     for index in np.ndindex(array.shape):
         try:
             float(array[index])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return (
-                f"{name}: {_place(index, column_names)} holds {array[index]!r}, expected a number; "
-                f"encode text columns as numbers or leave them out"
+                f"{name}: {_place(index, column_names)} holds {short_repr(array.item(index))}, "
+                f"expected a number; encode text columns as numbers or leave them out"
             )
     return f"{name}: expected numbers, got an array of type {array.dtype}"
 

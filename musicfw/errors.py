@@ -147,3 +147,44 @@ def one_of(words: Sequence[str]) -> str:
     if len(quoted) < 2:
         return "".join(quoted) or "(none installed)"
     return ", ".join(quoted[:-1]) + " or " + quoted[-1]
+
+
+CODES: dict[str, str] = {
+    # the text
+    "no-file": "the spec file is missing or cannot be read",
+    "bad-encoding": "the spec file is not UTF-8",
+    "bad-character": "a character that YAML does not allow",
+    "tab-character": "a tab where YAML wants spaces",
+    "yaml-syntax": "text that is not YAML",
+    "unknown-alias": "an alias *name without an anchor &name before it",
+    "recursive-alias": "an alias inside the very value it stands for",
+    "too-large": "more values, after following the aliases, than a spec may have",
+    "too-deep": "values nested deeper than a spec may be",
+    "several-documents": "more than one document in a file",
+    "not-a-mapping": "a spec that is not a mapping of keys to values",
+    "duplicate-key": "a key that stands twice in one mapping",
+    "non-string-key": "a key that is not text",
+    "merge-key": "the key <<, which YAML 1.2 does not have",
+    "bad-tag": "a tag other than the plain ones of YAML",
+    "bad-number": "a number that is too long to be read",
+    "bad-override": "a --set that is not PATH=VALUE, or whose path leads nowhere",
+    # the values
+    "unknown-key": "a key that nothing reads",
+    "missing-key": "a key that is required",
+    "wrong-type": "a value of another type than expected",
+    "out-of-range": "a value outside its bounds",
+    "unknown-choice": "a value that is not one of the choices",
+    "bad-value": "a value that its owner refuses",
+    "bad-id": "an id that cannot be a file name",
+    "duplicate-id": "an id that stands twice in one list",
+    "bad-target": "a target with no kind, or with several",
+    "bad-start": "a start that says both which rows and how many",
+    # the plugins
+    "unknown-name": "a name under use: that nothing installed has",
+    "ambiguous-name": "a name under use: that several plugins have",
+    "plugin-blocked": "a name or plugin that was blocked on request",
+    "plugin-failed": "a name or plugin that is installed but broken",
+    "plugin-missing": "a required plugin that is not installed",
+    "unknown-plugin": "a blocked plugin that is not installed",
+}
+"""Every code of a `Problem` and what it stands for."""

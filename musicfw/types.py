@@ -89,6 +89,7 @@ class StopReason(IntEnum):
     STALLED = 1
     STEP_LIMIT = 2
     INTERRUPTED = 3
+    DIVERGED = 4
 
     @property
     def advice(self) -> str:
@@ -107,6 +108,10 @@ _STOP_ADVICE = {
         "Raise steps or the policy's rate."
     ),
     StopReason.INTERRUPTED: "The run was interrupted; the frames so far are complete.",
+    StopReason.DIVERGED: (
+        "The policy's next point was not finite, so the point stays at its last finite frame. Use "
+        "step_control: levenberg-marquardt, or raise damping."
+    ),
 }
 
 
@@ -354,8 +359,8 @@ class Inversion:
     status : ndarray of int8, shape (N,)
         A `Status` per point.
     residual : ndarray, shape (N,)
-        ``½ ||d(x̂) + ρ² − d|| / ||b||``: how far the recomputed distances are from the given ones,
-        relative to the right-hand side of the centred system.
+        ``||d(x̂) + ρ² − d|| / ||d||``: how far the distances of the recovered point are from the
+        given ones, relative.
     hidden_radius : ndarray, shape (N,)
         ρ, the length of the part outside the prototypes' affine hull, in the map's units; 0 where
         the distances determine the point.
@@ -366,7 +371,7 @@ class Inversion:
     params : mapping
         Its resolved parameters.
     elapsed_s : float
-        Time of `solve`, without the factorisation, in seconds.
+        Time of `solve`, without the factorisation, in seconds; NaN if loaded from a file.
     """
 
     points: FloatArray
@@ -439,7 +444,7 @@ class Trajectory:
     params : mapping
         Its resolved parameters.
     elapsed_s : float
-        Time of the whole walk in seconds.
+        Time of the whole walk in seconds; NaN if loaded from a file.
     """
 
     points: FloatArray

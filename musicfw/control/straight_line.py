@@ -1,0 +1,63 @@
+"""Policy ``straight-line``: the baseline, equal steps to the nearest prototype of the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from musicfw.api import BoolArray, FloatArray, Move, NoParams, PolicyFactory, SteeringProblem
+from musicfw.geometry import centred_system, squared_distances
+
+
+@dataclass(slots=True)
+class _Line:
+    starts: FloatArray
+    ends: FloatArray
+    steps: int
+    taken: int = 0
+
+    def advance(self, active: BoolArray) -> Move:
+        """Move by 1/steps of the way."""
+        self.taken += 1
+        share = self.taken / self.steps
+        points = self.starts + share * (self.ends - self.starts)
+        if self.taken >= self.steps:
+            points = self.ends
+        return Move(points=points, settled=np.full(active.shape, self.taken >= self.steps))
+
+
+class StraightLine:
+    """``x(t) = x + (t/T) (end − x)``, over the steps T of the walk.
+
+    The end is the nearest prototype of the target; for ``away`` its mirror image (so that the
+    distance doubles); for activations the least-squares point with these activations.
+    """
+
+    def begin(self, problem: SteeringProblem) -> _Line:
+        """Return the lines of all points."""
+        starts = problem.points
+        if problem.goals.any():
+            ends = np.broadcast_to(_point_with(problem), starts.shape)
+        else:
+            prototypes = problem.codebook.prototypes[problem.units]
+            ends = prototypes[squared_distances(starts, prototypes).argmin(axis=1)]
+        if problem.direction < 0:
+            ends = 2.0 * starts - ends
+        return _Line(starts=starts, ends=ends, steps=problem.steps)
+
+
+def _point_with(problem: SteeringProblem) -> FloatArray:
+    """Return the point whose activations are the goals, shape (1, D)."""
+    system = centred_system(problem.codebook.prototypes[problem.units])
+    rhs, _ = system.right_hand_side(problem.goals[np.newaxis, :])
+    spectral = system.left.T @ rhs / system.singular_values[:, np.newaxis]
+    return system.centroid + (system.right @ spectral).T
+
+
+STRAIGHT_LINE = PolicyFactory(
+    name="straight-line",
+    params=NoParams,
+    build=lambda params: StraightLine(),
+    summary="The baseline: equal steps along a straight line to the nearest target prototype.",
+)

@@ -1,0 +1,289 @@
+"""The data source ``csv``: a table of numbers as text."""
+
+from __future__ import annotations
+
+import csv
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from musicfw.api import Dataset, DatasetFactory, FloatArray, param
+from musicfw.datasets.sources import existing_path, listed
+from musicfw.errors import DataError, UsageError, did_you_mean
+
+__all__ = ["FACTORY", "CsvParams", "CsvSource"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvParams:
+    """Params of ``csv``. A column is named by the header, or numbered from 0 without one."""
+
+    path: str = param("", help="The file, in UTF-8.")
+    header: bool = param(True, help="Whether the first line holds the names of the columns.")
+    delimiter: Literal[",", ";", "\t", "|"] = param(",", help="What separates two cells.")
+    label_column: str | int | None = param(
+        None, help="Column that holds the class of each row; null for none."
+    )
+    columns: tuple[str | int, ...] = param(
+        (), help="Columns to use as features, in this order; empty for all but the label."
+    )
+    drop: tuple[str | int, ...] = param(
+        (), help="Columns to leave out of the features; not together with columns."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CsvSource:
+    """A table with one row per point; every column but the label's is a feature.
+
+    Numbers are written with a decimal point; blanks around a cell are ignored and empty lines
+    skipped. Quoting is that of RFC 4180. Nothing is guessed: an empty cell, text, NaN or an
+    infinity in a feature is an error.
+    """
+
+    params: CsvParams
+
+    def load(self, rng: np.random.Generator) -> Dataset:
+        """Return the table (N, D); no randomness.
+
+        Raises
+        ------
+        UsageError
+            If no path is given, or ``columns`` and ``drop`` both are.
+        DataError
+            If the file is not such a table; the message is ``file:line: row, column …``, lines
+            counted from 1, rows of data and columns from 0.
+        """
+        asked = self.params
+        path = existing_path(asked.path, option="csv.path", kind="file")
+        records = _records(path, asked.delimiter)
+        first = next(records, None)
+        if first is None:
+            raise DataError(f"{path}: the file is empty, expected a table of numbers")
+        layout = _layout(asked, path, *first)
+        points, labels = _rows(layout, records if asked.header else chain([first], records))
+        return Dataset(
+            points=points,
+            labels=None if layout.label is None else np.array(labels, dtype=np.str_),
+            feature_names=tuple(layout.names[i] for i in layout.features) if asked.header else None,
+            description=f"{path}: {points.shape[0]} rows of {points.shape[1]} features",
+        )
+
+
+# --- columns ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """Which columns a table has, and what each is used for."""
+
+    path: Path
+    names: tuple[str, ...]
+    has_header: bool
+    features: tuple[int, ...]
+    label: int | None
+
+    def place(self, line: int, row: int, position: int) -> str:
+        """Return ``file:line: row …, column …`` for a message."""
+        name = f" ({self.names[position]!r})" if self.has_header else ""
+        return f"{self.path}:{line}: row {row}, column {position}{name}"
+
+
+def _layout(asked: CsvParams, path: Path, line: int, first: list[str]) -> _Layout:
+    names = tuple(cell.strip() if asked.header else str(i) for i, cell in enumerate(first))
+    if asked.header:
+        _refuse_bad_header(names, f"{path}:{line}")
+    label = None
+    if asked.label_column is not None:
+        (label,) = _positions([asked.label_column], names, path, "label_column")
+    if asked.columns and asked.drop:
+        raise UsageError("csv: expected csv.columns or csv.drop, got both; keep one of them")
+    if asked.columns:
+        features = _positions(asked.columns, names, path, "columns")
+        if label is not None and label in features:
+            raise UsageError(
+                f"csv.columns: column {names[label]!r} is the label column, expected features; "
+                f"take it out of csv.columns"
+            )
+    else:
+        left_out = {*_positions(asked.drop, names, path, "drop"), label}
+        features = [i for i in range(len(names)) if i not in left_out]
+    if not features:
+        raise DataError(
+            f"{path}: expected at least one feature column, and no column is left of "
+            f"{listed(names)}; check csv.delimiter, csv.label_column and csv.drop"
+        )
+    nameless = [i for i in features if not names[i]]
+    if nameless:
+        raise DataError(
+            f"{path}:{line}: column {nameless[0]} has no name in the header (a row number, or a "
+            f"delimiter too many?); name it, or leave it out with csv.drop: ['']"
+        )
+    return _Layout(
+        path=path, names=names, has_header=asked.header, features=tuple(features), label=label
+    )
+
+
+def _refuse_bad_header(names: tuple[str, ...], where: str) -> None:
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise DataError(
+                f"{where}: columns {names.index(name)} and {i} have the same name {name!r}, "
+                f"expected different names; rename one in the header"
+            )
+    # Names such as 2019,2020 are possible, names such as 5.1,3.5 are data.
+    if all(map(_is_number, names)) and not all(map(str.isdigit, names)):
+        raise DataError(
+            f"{where}: expected the names of the columns, got the numbers {listed(names, most=4)}; "
+            f"if the file has no header, set csv.header to false"
+        )
+
+
+def _positions(
+    wanted: Sequence[str | int], names: tuple[str, ...], path: Path, option: str
+) -> list[int]:
+    positions: list[int] = []
+    for name in map(str, wanted):
+        if name not in names:
+            near = did_you_mean(name, names)
+            raise DataError(
+                f"{path}: there is no column {name!r} (csv.{option}), expected one of "
+                f"{listed(names)}" + (f"; {near}" if near else "")
+            )
+        if names.index(name) in positions:
+            raise UsageError(f"csv.{option}: expected each column once, got {name!r} twice")
+        positions.append(names.index(name))
+    return positions
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the first line's number and the cells of every record that is not empty."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
+        line = 1
+        try:
+            for cells in reader:
+                if cells:
+                    yield line, cells
+                line = reader.line_num + 1
+        except csv.Error as err:
+            raise DataError(f"{path}:{line}: not a table ({err}); check the quotes") from err
+        except UnicodeDecodeError as err:
+            raise _not_utf8(path, err) from err
+
+
+def _not_utf8(path: Path, err: UnicodeDecodeError) -> DataError:
+    # The decoder works in blocks of the file; the line is that of the bad byte in all of it.
+    bad = err.object[err.start : err.end]
+    line = 1
+    with path.open("rb") as file:
+        for line, content in enumerate(file, start=1):  # noqa: B007 - the line is what we want
+            try:
+                content.decode("utf-8")
+            except UnicodeDecodeError:
+                break
+    return DataError(
+        f"{path}:{line}: expected text in UTF-8, got the bytes {bad!r}; save the file as "
+        f"UTF-8 text (and unpack it if it is compressed)"
+    )
+
+
+def _rows(
+    layout: _Layout, records: Iterable[tuple[int, list[str]]]
+) -> tuple[FloatArray, list[str]]:
+    """Return the features (N, D) and, if the layout has them, N labels."""
+    # One flat array of doubles: a list of lists of floats would take five times the memory.
+    numbers, lines, labels = array("d"), array("q"), []
+    for row, (line, cells) in enumerate(records):
+        if len(cells) != len(layout.names):
+            raise _ragged(layout, line, row, cells)
+        features = [cells[i] for i in layout.features]
+        try:
+            numbers.extend(map(float, features))
+        except ValueError as err:
+            raise _not_a_number(layout, line, row, features) from err
+        # float() reads 1_000 as Python does; in a table it is text.
+        if "_" in "".join(features):
+            raise _not_a_number(layout, line, row, features)
+        if layout.label is not None:
+            labels.append(_label(layout, line, row, cells[layout.label]))
+        lines.append(line)
+    if not lines:
+        raise DataError(
+            f"{layout.path}: expected rows of numbers below the header, got the header only; if "
+            f"its first line is data, set csv.header to false"
+        )
+    points = np.frombuffer(numbers, dtype=np.float64).reshape(len(lines), -1)
+    _refuse_non_finite(layout, points, lines)
+    return points, labels
+
+
+def _ragged(layout: _Layout, line: int, row: int, cells: list[str]) -> DataError:
+    return DataError(
+        f"{layout.path}:{line}: row {row} has {len(cells)} cell{'s' if len(cells) > 1 else ''}, "
+        f"expected {len(layout.names)} as in the {'header' if layout.has_header else 'first row'} "
+        f"(ragged rows); check csv.delimiter and the quotes"
+    )
+
+
+def _not_a_number(layout: _Layout, line: int, row: int, features: list[str]) -> DataError:
+    feature = next(i for i, cell in enumerate(features) if not _is_number(cell))
+    cell = features[feature].strip()
+    hint = "turn the text into numbers, or leave the column out (csv.drop, csv.label_column)"
+    if not cell:
+        hint = "fill it, remove the row, or leave the column out (csv.drop)"
+    elif _is_number(cell.replace(",", ".", 1)):
+        hint = "write numbers with a decimal point"
+    elif len(layout.names) == 1:
+        hint = "check csv.delimiter"
+    elif row == 0 and not layout.has_header:
+        hint = "if this line holds the names of the columns, set csv.header to true"
+    return DataError(
+        f"{layout.place(line, row, layout.features[feature])} "
+        f"{f'holds {cell!r}' if cell else 'is empty'}, expected a number; {hint}"
+    )
+
+
+def _label(layout: _Layout, line: int, row: int, cell: str) -> str:
+    text = cell.strip()
+    if not text:
+        place = layout.place(line, row, layout.label or 0)
+        raise DataError(f"{place} is empty, expected a label; fill it or remove the row")
+    return text
+
+
+def _refuse_non_finite(layout: _Layout, points: FloatArray, lines: Sequence[int]) -> None:
+    bad = ~np.isfinite(points)
+    if not bad.any():
+        return
+    row, feature = (int(i) for i in np.argwhere(bad)[0])
+    count = int(bad.sum())
+    raise DataError(
+        f"{layout.place(lines[row], row, layout.features[feature])} holds {points[row, feature]}, "
+        f"expected a finite number ({count} such value{'s' if count > 1 else ''} in "
+        f"{int(bad.any(axis=1).sum())} of {len(points)} rows); remove or impute those rows"
+    )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return "_" not in cell
+
+
+FACTORY = DatasetFactory(
+    name="csv",
+    params=CsvParams,
+    build=CsvSource,
+    summary="A table of numbers from a CSV file, with an optional column of labels.",
+)

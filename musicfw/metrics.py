@@ -1,0 +1,89 @@
+"""The plain numbers of a run, by stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from musicfw.arrays import FloatArray
+from musicfw.invert import well_posedness
+from musicfw.som.quality import dead_units, quantization_error, topographic_error
+from musicfw.types import Inversion, TrainedMap, Trajectory
+
+
+def map_metrics(trained: TrainedMap, training: FloatArray, held_out: FloatArray) -> dict[str, Any]:
+    """Return size, quality on the training and held-out points, and well-posedness of a map."""
+    book, scaling = trained.codebook, trained.scaling
+    posed = well_posedness(book)
+    seen, unseen = scaling.to_map(training), scaling.to_map(held_out)
+    metrics: dict[str, Any] = {
+        "units": book.units,
+        "dimension": book.dimension,
+        "training_points": int(training.shape[0]),
+        "held_out_points": int(held_out.shape[0]),
+        "quantization_error": quantization_error(book, seen),
+        "held_out_quantization_error": quantization_error(book, unseen),
+        "dead_units": int(dead_units(book, seen).size),
+        "affine_rank": posed.affine_rank,
+        "condition": posed.condition,
+        "is_exact": posed.is_exact,
+    }
+    if book.lattice is not None and book.units > 1:
+        metrics["topographic_error"] = topographic_error(book, seen)
+        metrics["held_out_topographic_error"] = topographic_error(book, unseen)
+    return metrics
+
+
+def relative_errors(points: FloatArray, originals: FloatArray) -> FloatArray:
+    """Return ``||x̂ − x|| / ||x||`` per point, shape (N,); the absolute error where x = 0."""
+    error = np.linalg.norm(points - originals, axis=1)
+    size = np.linalg.norm(originals, axis=1)
+    return np.asarray(error / np.where(size > 0.0, size, 1.0), dtype=np.float64)
+
+
+def inversion_metrics(inversion: Inversion, originals: FloatArray) -> dict[str, Any]:
+    """Return errors against the points whose distances were inverted, and the statuses."""
+    errors = relative_errors(inversion.points, originals)
+    usable = np.isfinite(errors)
+    return {
+        "points": int(errors.size),
+        "median_relative_error": _median(errors[usable]),
+        "max_relative_error": float(errors[usable].max()) if usable.any() else None,
+        "median_residual": _median(inversion.residual[usable]),
+        "max_hidden_radius": (
+            float(inversion.hidden_radius[usable].max()) if usable.any() else None
+        ),
+        "statuses": {status.name: n for status, n in inversion.counts().items()},
+    }
+
+
+def trajectory_metrics(path: Trajectory) -> dict[str, Any]:
+    """Return how many points arrived, when, and along how straight a path."""
+    arrived = path.arrival[path.arrival >= 0]
+    length = path.step_norm.sum(axis=0)
+    frames = path.scaling.to_map(path.points[[0, -1]])
+    chord = np.linalg.norm(frames[1] - frames[0], axis=1)
+    moved = chord > 0.0
+    return {
+        "points": int(path.stop.size),
+        "reached": int(path.reached.sum()),
+        "median_arrival": _median(arrived),
+        "median_path_length": _median(length),
+        "path_over_chord": _median(length[moved] / chord[moved]),
+        "longest_step_over_mean": _median(_longest_over_mean(path.step_norm)),
+        "stops": {reason.name: n for reason, n in path.counts().items()},
+    }
+
+
+def _longest_over_mean(step_norm: FloatArray) -> FloatArray:
+    """Return the longest step over the mean of the steps that moved, per point that moved."""
+    moving = step_norm > 0.0
+    steps = moving.sum(axis=0)
+    some = steps > 0
+    mean = step_norm[:, some].sum(axis=0) / steps[some]
+    return np.asarray(step_norm[:, some].max(axis=0, initial=0.0) / mean, dtype=np.float64)
+
+
+def _median(values: Any) -> float | None:
+    return float(np.median(values)) if np.size(values) else None

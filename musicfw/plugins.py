@@ -1,0 +1,335 @@
+"""The registry: every plugin that is installed, what became of it, and what it provides.
+
+`load_registry` makes a `Registry`, an immutable value. What a plugin raises while it is in use is
+attributed to it by `Provided.calling`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from musicfw import api
+from musicfw.discovery import (
+    BUILTIN,
+    KINDS,
+    EntryPoint,
+    Loaded,
+    PluginRecord,
+    State,
+    entry_points,
+    load,
+    normal_name,
+)
+from musicfw.errors import MusicfwError, PluginError, Problem, UsageError, did_you_mean, one_of
+
+__all__ = ["PluginRecord", "Provided", "Registry", "default_registry", "load_registry", "provided"]
+
+ALLOW_LIST = "MUSICFW_PLUGINS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Provided:
+    """A factory with the plugin that owns it."""
+
+    factory: api.Factory[Any]
+    record: PluginRecord
+
+    def build(self, params: Any) -> Any:
+        """Return what the factory builds."""
+        with self.calling("build"):
+            return self.factory.build(params)
+
+    @contextmanager
+    def calling(self, call: str) -> Iterator[None]:
+        """Attribute whatever the plugin raises to it.
+
+        Raises
+        ------
+        PluginError
+            Naming kind, name, distribution, version and call; the original error is its cause.
+            musicfw's own errors (a DataError of a data source, say) pass through.
+        """
+        try:
+            yield
+        except MusicfwError:
+            raise
+        except Exception as err:
+            raise self.error(call, f"{type(err).__name__}: {err}") from err
+
+    def error(self, call: str, what: str) -> PluginError:
+        """Return the error that says that ``call`` of this plugin went wrong."""
+        record = self.record
+        return PluginError(
+            f"{self.factory.kind} {self.factory.name!r} of plugin {record.distribution} "
+            f"{record.version} (entry point {record.entry_point!r}) failed in {call}: {what}. "
+            f"Report it to the plugin's authors, or use another {self.factory.kind}."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Registry:
+    """Every plugin and what it provides. A value: nothing is global.
+
+    Parameters
+    ----------
+    plugins : tuple
+        Internal; use `load_registry` or `from_modules`.
+    """
+
+    plugins: tuple[Loaded, ...] = field(repr=False)
+
+    @classmethod
+    def from_modules(cls, *modules: Any) -> Registry:
+        """Return the built-ins and the given modules (or any objects with hooks), for tests."""
+        builtin = [load(point) for point in entry_points() if point.distribution == BUILTIN]
+        given = [load(EntryPoint.of_object(module)) for module in modules]
+        return cls(plugins=_with_conflicts([*builtin, *given]))
+
+    @property
+    def records(self) -> tuple[PluginRecord, ...]:
+        """One record per plugin, sorted by distribution and entry point."""
+        records = (plugin.record for plugin in self.plugins)
+        return tuple(sorted(records, key=lambda r: (r.distribution, r.entry_point)))
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Return the names of a kind that can be used as they stand."""
+        owners = self._owners(kind)
+        return tuple(sorted(name for name, provided in owners.items() if len(provided) == 1))
+
+    def factories(self, kind: str) -> tuple[api.Factory[Any], ...]:
+        """Return the factories behind `names`."""
+        owners = self._owners(kind)
+        return tuple(owners[name][0].factory for name in self.names(kind))
+
+    def find(self, kind: str, name: str) -> Provided:
+        """Return the factory called ``name`` or ``distribution:name``, with its owner.
+
+        Raises
+        ------
+        UsageError
+            If there is none or more than one.
+        PluginError
+            If the plugin that seems to provide it failed to load.
+        """
+        found = self._find(kind, name)
+        if isinstance(found, Provided):
+            return found
+        failed = found.code == "plugin-failed"
+        message = found.message + (f" ({found.hint})" if found.hint else "")
+        raise (PluginError if failed else UsageError)(message)
+
+    def lookup(self, kind: str, name: str) -> api.Factory[Any] | Problem:
+        """Return the factory called ``name``, or the problem with it (for the spec)."""
+        found = self._find(kind, name)
+        return found.factory if isinstance(found, Provided) else found
+
+    def known_plugin(self, name: str) -> bool:
+        """Whether ``name`` means an installed plugin."""
+        return any(record.matches(name) for record in self.records)
+
+    def requirement(self, name: str) -> Problem | None:
+        """Return None if the plugin is loaded, else the problem (for the spec)."""
+        records = [record for record in self.records if record.matches(name)]
+        if not records:
+            known = sorted({r.distribution for r in self.records})
+            return Problem(
+                "plugin-missing",
+                "",
+                f"expected an installed plugin, got {name!r}",
+                hint=did_you_mean(name, known)
+                or f"install it: pip install {name}; `musicfw plugins` lists what is installed",
+            )
+        for record in records:
+            if not record.usable:
+                return _unusable(record)
+        return None
+
+    def without(self, names: Sequence[str]) -> Registry:
+        """Return the registry with some plugins blocked."""
+        plugins = []
+        for plugin in self.plugins:
+            record = plugin.record
+            if any(record.matches(name) for name in names):
+                cause = "blocked by name (--no-plugin or plugins.block)"
+                blocked = replace(record, state="blocked", error=cause)
+                plugins.append(Loaded(record=blocked))
+            else:
+                state: State = "loaded" if record.state == "conflict" else record.state
+                error = None if state == "loaded" else record.error
+                plugins.append(replace(plugin, record=replace(record, state=state, error=error)))
+        return Registry(plugins=_with_conflicts(plugins))
+
+    def notify(self, hook: str, **arguments: Any) -> list[str]:
+        """Call every observer of a hook; return a sentence for each that failed."""
+        complaints = []
+        for plugin in self.plugins:
+            for observer in plugin.observers:
+                if observer.hook != hook:
+                    continue
+                try:
+                    observer.function(**{name: arguments[name] for name in observer.arguments})
+                except Exception as err:
+                    record = plugin.record
+                    complaints.append(
+                        f"plugin {record.distribution} {record.version} failed in {hook}: "
+                        f"{type(err).__name__}: {err}"
+                    )
+        return complaints
+
+    def _owners(self, kind: str) -> dict[str, list[Provided]]:
+        if kind not in KINDS:
+            raise UsageError(f"kind: expected {one_of(KINDS)}, got {kind!r}")
+        owners: dict[str, list[Provided]] = {}
+        for plugin in self.plugins:
+            for factory in plugin.factories:
+                if factory.kind == kind:
+                    provided = Provided(factory=factory, record=plugin.record)
+                    owners.setdefault(factory.name, []).append(provided)
+        return owners
+
+    def _find(self, kind: str, name: str) -> Provided | Problem:
+        owners = self._owners(kind)
+        distribution, _, bare = name.rpartition(":")
+        candidates = owners.get(bare, [])
+        if distribution:
+            candidates = [
+                p
+                for p in candidates
+                if normal_name(p.record.distribution) == normal_name(distribution)
+            ]
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            choices = [f"{p.record.distribution}:{bare}" for p in candidates]
+            return Problem(
+                "ambiguous-name",
+                "",
+                f"expected one {kind} called {name!r}, got {len(candidates)} owners",
+                hint=f"write {one_of(sorted(set(choices)))}",
+            )
+        return self._absent(kind, name, sorted(owners))
+
+    def _absent(self, kind: str, name: str, known: Sequence[str]) -> Problem:
+        for record in self.records:
+            if not record.usable and (f"{kind}:{name}" in record.provides or _akin(record, name)):
+                return _unusable(record)
+        hint = did_you_mean(name, known) or f"installed: {one_of(known)}"
+        failed = [r.distribution for r in self.records if r.state == "failed"]
+        if failed:
+            hint += f"; {', '.join(failed)} failed to load (see `musicfw plugins`)"
+        return Problem(
+            "unknown-name", "", f"expected the name of a {kind}, got {name!r}", hint=hint
+        )
+
+
+def load_registry(*, block: Sequence[str] = ()) -> Registry:
+    """Return the registry of everything installed.
+
+    Parameters
+    ----------
+    block : sequence of str
+        Plugins not to load: distribution, entry point or ``distribution:entry_point``.
+
+    Notes
+    -----
+    If the environment variable ``MUSICFW_PLUGINS`` is set, only the plugins it names (separated by
+    commas) are loaded beside the built-ins.
+    """
+    allow = os.environ.get(ALLOW_LIST)
+    allowed = None if allow is None else [name.strip() for name in allow.split(",")]
+    plugins = []
+    for point in entry_points():
+        record = point.record("blocked")
+        if any(record.matches(name) for name in block):
+            cause = "blocked by name (--no-plugin or plugins.block)"
+            plugins.append(Loaded(record=replace(record, error=cause)))
+        elif (
+            allowed is not None
+            and point.distribution != BUILTIN
+            and not any(record.matches(name) for name in allowed)
+        ):
+            cause = f"not named in the environment variable {ALLOW_LIST}"
+            plugins.append(Loaded(record=replace(record, error=cause)))
+        else:
+            plugins.append(load(point))
+    return Registry(plugins=_with_conflicts(plugins))
+
+
+def default_registry() -> Registry:
+    """Return what `load_registry` found when it was first asked, for calls that name no registry.
+
+    Python calls in a loop would otherwise scan every installed distribution each time.
+    """
+    return _registry_for(os.environ.get(ALLOW_LIST))
+
+
+@functools.lru_cache(maxsize=4)
+def _registry_for(allow_list: str | None) -> Registry:
+    return load_registry()
+
+
+def provided(kind: str, use: str | api.Factory[Any], registry: Registry | None) -> Provided:
+    """Return what ``use`` names; a factory itself is taken as it is (for authors and tests)."""
+    if isinstance(use, api.Factory):
+        if use.kind != kind:
+            raise UsageError(f"{kind}: expected a {kind} factory, got a {use.kind} factory")
+        return Provided(factory=use, record=EntryPoint.of_object(use).record("loaded"))
+    return (registry or default_registry()).find(kind, use)
+
+
+def _with_conflicts(plugins: Iterable[Loaded]) -> tuple[Loaded, ...]:
+    """Mark the plugins that share a name, of a factory or of an entry point, with another."""
+    loaded = list(plugins)
+    claims: dict[str, list[PluginRecord]] = {}
+    for plugin in loaded:
+        record = plugin.record
+        for claim in (f"entry point {record.entry_point}", *record.provides):
+            if record.usable and (":" in claim or claim.startswith("entry point ")):
+                claims.setdefault(claim, []).append(record)
+    marked = []
+    for plugin in loaded:
+        record = plugin.record
+        causes = [
+            _shared(claim, record, owners)
+            for claim, owners in claims.items()
+            if len(owners) > 1 and record in owners
+        ]
+        if causes:
+            plugin = replace(
+                plugin, record=replace(record, state="conflict", error="; ".join(causes))
+            )
+        marked.append(plugin)
+    return tuple(marked)
+
+
+def _shared(claim: str, record: PluginRecord, owners: Sequence[PluginRecord]) -> str:
+    others = ", ".join(sorted({o.distribution for o in owners if o is not record}))
+    what = claim.replace(":", " ")
+    name = claim.replace("entry point ", "").rpartition(":")[2]
+    return f"{what!r} is also declared by {others}: write {record.distribution}:{name}"
+
+
+def _unusable(record: PluginRecord) -> Problem:
+    code = "plugin-blocked" if record.state == "blocked" else "plugin-failed"
+    became = "is blocked" if record.state == "blocked" else "failed to load"
+    return Problem(
+        code,
+        "",
+        f"plugin {record.distribution} {record.version} {became}: {record.error}",
+        hint="`musicfw plugins` lists every plugin with its cause",
+    )
+
+
+def _akin(record: PluginRecord, name: str) -> bool:
+    """Whether a plugin that did not load was probably meant by ``name``."""
+    bare = normal_name(name.rpartition(":")[2])
+    names = {
+        normal_name(record.distribution).removeprefix("musicfw-"),
+        normal_name(record.entry_point),
+    }
+    return record.distribution != BUILTIN and any(bare in n or n in bare for n in names if n)

@@ -1,0 +1,90 @@
+"""From data to the `Scaling` that gives its features comparable units."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from musicfw.arrays import FloatArray, as_matrix
+from musicfw.errors import DataError, UsageError, did_you_mean, one_of
+from musicfw.types import Scaling
+
+__all__ = ["ScalingKind", "fit_scaling"]
+
+ScalingKind = Literal["none", "standard", "minmax"]
+
+
+def fit_scaling(points: npt.ArrayLike, kind: ScalingKind) -> Scaling:
+    """Return the change of units that gives every feature the same weight in a distance.
+
+    A map compares points by Euclidean distance, in which a feature in millimetres outweighs one in
+    metres. Per feature x, with ``scaled = (x − offset) / scale``:
+
+    ==========  ===========  ============================================
+    kind        offset       scale
+    ==========  ===========  ============================================
+    none        0            1 (points pass through bit for bit)
+    standard    mean(x)      sqrt(mean((x − mean(x))²)), ddof 0
+    minmax      min(x)       max(x) − min(x)
+    ==========  ===========  ============================================
+
+    A constant feature, or one whose scale is below the smallest normal double (2.2e-308), keeps
+    scale 1.
+
+    Parameters
+    ----------
+    points : array_like, shape (N, D)
+        Finite data in original units.
+    kind : {"none", "standard", "minmax"}
+        Which scaling.
+
+    Returns
+    -------
+    Scaling
+        Offsets and scales (D,) in original units.
+
+    Raises
+    ------
+    DataError
+        For unusable points, and for a feature whose range exceeds the largest double (1.8e308).
+    UsageError
+        For an unknown kind.
+    """
+    matrix = as_matrix(points, name="points")
+    if matrix.shape[0] == 0:
+        raise DataError("points: expected at least one row to fit a scaling to, got none")
+    if kind == "none":
+        return Scaling.identity(matrix.shape[1])
+    lowest, span = _range(matrix)
+    if kind == "minmax":
+        return Scaling(offset=lowest, scale=_usable(span))
+    if kind == "standard":
+        # Moments of the data squeezed into 0 … 1: no square or sum can overflow or underflow, and
+        # a constant column has deviation 0 exactly.
+        squeezed = (matrix - lowest) / np.where(span > 0, span, 1.0)
+        mean = lowest + span * squeezed.mean(axis=0)
+        return Scaling(offset=mean, scale=_usable(span * squeezed.std(axis=0)))
+    kinds = get_args(ScalingKind)
+    near = did_you_mean(str(kind), kinds)
+    raise UsageError(
+        f"scaling: expected {one_of(kinds)}, got {kind!r}" + (f"; {near}" if near else "")
+    )
+
+
+def _range(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
+    lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
+    with np.errstate(over="ignore"):
+        span = highest - lowest
+    if not np.isfinite(span).all():
+        column = int(np.flatnonzero(~np.isfinite(span))[0])
+        raise DataError(
+            f"points: column {column} reaches from {lowest[column]:.3g} to {highest[column]:.3g}, "
+            f"expected a range that a double holds (1.8e308); change the unit of that column"
+        )
+    return lowest, span
+
+
+def _usable(scale: FloatArray) -> FloatArray:
+    return np.where(scale < np.finfo(np.float64).tiny, 1.0, scale)

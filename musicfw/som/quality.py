@@ -1,0 +1,162 @@
+"""How good a map is: errors, U-matrix, hits, labels. All in the map's units, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from musicfw.arrays import FloatArray, IntArray, as_points
+from musicfw.errors import UsageError
+from musicfw.geometry import squared_distances
+from musicfw.lattice import Lattice
+from musicfw.types import Codebook
+
+# Elements per block of distances or differences: about 8 MB.
+_BLOCK_ELEMENTS = 1 << 20
+
+
+def quantization_error(codebook: Codebook, points: npt.ArrayLike) -> float:
+    """Return the mean Euclidean distance of the points to their best matching units.
+
+    ``QE = 1/N Σ_n ||x_n − w_bmu(n)||`` (Kohonen, *Self-Organizing Maps*, 2001, section 3.4). The
+    differences are taken entry by entry, so a point on its prototype contributes exactly 0.
+
+    Parameters
+    ----------
+    codebook : Codebook
+        The map.
+    points : array_like, shape (N, D)
+        At least one point.
+    """
+    matrix = _points(codebook, points)
+    units = codebook.best_matching_units(matrix)
+    total = 0.0
+    for rows in _blocks(matrix.shape[0], codebook.dimension):
+        total += float(_lengths(matrix[rows] - codebook.prototypes[units[rows]]).sum())
+    return total / len(matrix)
+
+
+def topographic_error(codebook: Codebook, points: npt.ArrayLike) -> float:
+    """Return the share of points whose two best matching units do not touch.
+
+    ``TE = 1/N Σ_n [bmu₁(x_n) and bmu₂(x_n) do not touch]`` (Kiviluoto, "Topology preservation in
+    self-organizing maps", ICNN 1996). Units touch as in `Lattice.touching`: the 8 around a unit on
+    a rectangular lattice, the 6 on a hexagonal one, across the border on a torus. Of equally near
+    units the lowest come first. A map of one unit has no second: 0.
+
+    Raises
+    ------
+    UsageError
+        If the codebook has no lattice.
+    """
+    lattice = _lattice(codebook, "topographic_error")
+    matrix = _points(codebook, points)
+    if codebook.units == 1:
+        return 0.0
+    touching = lattice.touching()
+    errors = 0
+    for rows in _blocks(matrix.shape[0], max(codebook.units, codebook.dimension)):
+        squared = squared_distances(matrix[rows], codebook.prototypes)
+        best = squared.argmin(axis=1)
+        squared[np.arange(best.size), best] = np.inf
+        errors += int(np.count_nonzero(~touching[best, squared.argmin(axis=1)]))
+    return errors / len(matrix)
+
+
+def u_matrix(codebook: Codebook) -> FloatArray:
+    """Return each unit's mean Euclidean distance to its nearest lattice neighbours, shape (M,).
+
+    High values are borders between clusters (Ultsch and Siemon, "Kohonen's self organizing feature
+    maps for exploratory data analysis", INNC 1990). The neighbours are those of
+    `Lattice.neighbours`: 4 or 6 inside, fewer at a border. A unit without neighbours has 0.
+
+    Raises
+    ------
+    UsageError
+        If the codebook has no lattice.
+    """
+    unit, neighbour = np.nonzero(_lattice(codebook, "u_matrix").neighbours())
+    prototypes = codebook.prototypes
+    lengths = np.empty(unit.size)
+    for pairs in _blocks(unit.size, codebook.dimension):
+        lengths[pairs] = _lengths(prototypes[unit[pairs]] - prototypes[neighbour[pairs]])
+    sums = np.bincount(unit, weights=lengths, minlength=codebook.units)
+    counts = np.bincount(unit, minlength=codebook.units)
+    return np.asarray(sums / np.maximum(counts, 1))
+
+
+def hit_counts(codebook: Codebook, points: npt.ArrayLike) -> IntArray:
+    """Return how many points have each unit as their best matching unit, shape (M,)."""
+    return np.bincount(codebook.best_matching_units(points), minlength=codebook.units)
+
+
+def dead_units(codebook: Codebook, points: npt.ArrayLike) -> IntArray:
+    """Return the units that are nobody's best matching unit, in ascending order."""
+    return np.flatnonzero(hit_counts(codebook, points) == 0)
+
+
+def majority_labels(
+    codebook: Codebook, points: npt.ArrayLike, labels: npt.ArrayLike
+) -> npt.NDArray[np.str_]:
+    """Return the label of most of each unit's points, shape (M,); "" for a unit without any.
+
+    Of equally frequent labels the one that comes first in sorted order wins.
+
+    Parameters
+    ----------
+    codebook : Codebook
+        The map.
+    points : array_like, shape (N, D)
+        Labelled points.
+    labels : array_like, shape (N,)
+        Their labels, turned into text.
+
+    Raises
+    ------
+    UsageError
+        If there is not one label per point.
+    """
+    matrix = _points(codebook, points)
+    text = np.asarray(labels).astype(np.str_)
+    if text.shape != (matrix.shape[0],):
+        raise UsageError(
+            f"labels: expected shape ({matrix.shape[0]},), one per point, got {text.shape}"
+        )
+    names, codes = np.unique(text, return_inverse=True)
+    pairs, frequency = np.unique(
+        codebook.best_matching_units(matrix) * names.size + codes, return_counts=True
+    )
+    unit, code = np.divmod(pairs, names.size)
+    # By unit, then the most frequent, then the first in sorted order.
+    order = np.lexsort((code, -frequency, unit))
+    labelled, first = np.unique(unit[order], return_index=True)
+    result = np.zeros(codebook.units, dtype=names.dtype)
+    result[labelled] = names[code[order[first]]]
+    return result
+
+
+def _points(codebook: Codebook, points: npt.ArrayLike) -> FloatArray:
+    matrix = as_points(points, name="points", dimension=codebook.dimension)
+    if matrix.shape[0] == 0:
+        raise UsageError("points: expected at least one point, got none")
+    return matrix
+
+
+def _lattice(codebook: Codebook, measure: str) -> Lattice:
+    if codebook.lattice is None:
+        raise UsageError(
+            f"{measure}: expected a codebook with a lattice, got one without; give it one with "
+            f"Codebook(prototypes=…, lattice=Lattice(…))"
+        )
+    return codebook.lattice
+
+
+def _blocks(rows: int, row_elements: int) -> Iterator[slice]:
+    size = max(1, _BLOCK_ELEMENTS // row_elements)
+    return (slice(start, start + size) for start in range(0, rows, size))
+
+
+def _lengths(vectors: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)))

@@ -1,0 +1,209 @@
+"""Safe storage: maps, inversions and trajectories as ``.npz`` plus JSON, never pickle.
+
+Files hold nothing that differs between two equal runs: times are in ``result.json`` only.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musicfw.atomic import write_atomic
+from musicfw.errors import StoreError
+from musicfw.geometry import WellPosedness
+from musicfw.lattice import Lattice
+from musicfw.types import Codebook, Inversion, Scaling, TrainedMap, Trajectory
+
+_HISTORY = "history."
+
+
+def save_arrays(path: Path, arrays: Mapping[str, npt.ArrayLike]) -> Path:
+    """Write named arrays to a ``.npz`` file, completely or not at all."""
+    buffer = io.BytesIO()
+    named: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    np.savez(buffer, **named)
+    return write_atomic(path, buffer.getvalue())
+
+
+def load_arrays(path: Path, *, needs: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a ``.npz`` file.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, no npz file, holds pickled objects, or lacks one of ``needs``.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError as err:
+        raise StoreError(f"{path}: no such file, expected one that musicfw wrote") from err
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as err:
+        raise StoreError(f"{path}: expected an .npz file without pickled objects: {err}") from err
+    missing = [name for name in needs if name not in arrays]
+    if missing:
+        raise StoreError(
+            f"{path}: expected the arrays {', '.join(needs)}; {', '.join(missing)} missing, the "
+            f"file holds {', '.join(sorted(arrays)) or 'none'}"
+        )
+    return arrays
+
+
+def save_json(path: Path, tree: Mapping[str, Any]) -> Path:
+    """Write a tree of plain values as JSON, completely or not at all."""
+    return write_atomic(path, (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Return the tree of a JSON file."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as err:
+        raise StoreError(f"{path}: no such file, expected one that musicfw wrote") from err
+    except (OSError, ValueError) as err:
+        raise StoreError(f"{path}: expected a JSON file: {err}") from err
+    if not isinstance(tree, dict):
+        raise StoreError(f"{path}: expected a JSON object, got {type(tree).__name__}")
+    return tree
+
+
+def save_map(path: Path, trained: TrainedMap) -> Path:
+    """Write a trained map: ``prototypes``, ``lattice`` (JSON text), scaling, labels and story."""
+    book = trained.codebook
+    arrays: dict[str, npt.ArrayLike] = {
+        "prototypes": book.prototypes,
+        "lattice": "null" if book.lattice is None else book.lattice.to_json(),
+        "scaling_offset": trained.scaling.offset,
+        "scaling_scale": trained.scaling.scale,
+        "story": json.dumps(
+            {
+                "backend": trained.backend,
+                "params": dict(trained.params),
+                "seed": trained.seed,
+                "feature_names": trained.feature_names,
+                "image_shape": trained.image_shape,
+            }
+        ),
+    }
+    if book.labels is not None:
+        arrays["labels"] = book.labels
+    if book.clusters is not None:
+        arrays["clusters"] = book.clusters
+    for name, values in trained.history.items():
+        arrays[_HISTORY + name] = values
+    return save_arrays(path, arrays)
+
+
+def load_map(path: Path | str) -> TrainedMap:
+    """Return the map of a ``map.npz`` file or of a run directory.
+
+    A file with nothing but ``prototypes`` is a map without a lattice.
+
+    Raises
+    ------
+    StoreError
+        If there is no such file or it is no map.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "map.npz"
+    arrays = load_arrays(file, needs=("prototypes",))
+    lattice = str(arrays.get("lattice", "null"))
+    codebook = Codebook(
+        prototypes=arrays["prototypes"],
+        lattice=None if lattice == "null" else Lattice.from_json(lattice),
+        labels=arrays.get("labels"),
+        clusters=arrays.get("clusters"),
+    )
+    story = json.loads(str(arrays.get("story", "{}")))
+    names, shape = story.get("feature_names"), story.get("image_shape")
+    scaling = Scaling.identity(codebook.dimension)
+    if "scaling_offset" in arrays and "scaling_scale" in arrays:
+        scaling = Scaling(offset=arrays["scaling_offset"], scale=arrays["scaling_scale"])
+    return TrainedMap(
+        codebook=codebook,
+        scaling=scaling,
+        backend=story.get("backend", ""),
+        params=story.get("params", {}),
+        seed=story.get("seed", 0),
+        history={
+            name.removeprefix(_HISTORY): values
+            for name, values in arrays.items()
+            if name.startswith(_HISTORY)
+        },
+        feature_names=None if names is None else tuple(names),
+        image_shape=None if shape is None else (shape[0], shape[1]),
+    )
+
+
+def save_inversion(path: Path, inversion: Inversion, **extra: npt.ArrayLike) -> Path:
+    """Write an inversion (``points``, ``status``, …) and what else belongs to it."""
+    posed = inversion.well_posedness
+    facts = {
+        "solver": inversion.solver,
+        "params": dict(inversion.params),
+        "well_posedness": {name: getattr(posed, name) for name in WellPosedness.__slots__},
+    }
+    return save_arrays(
+        path,
+        {
+            "points": inversion.points,
+            "status": inversion.status,
+            "residual": inversion.residual,
+            "hidden_radius": inversion.hidden_radius,
+            "facts": json.dumps(facts),
+            **extra,
+        },
+    )
+
+
+def load_inversion(path: Path) -> Inversion:
+    """Return the inversion that `save_inversion` wrote."""
+    needs = ("points", "status", "residual", "hidden_radius", "facts")
+    arrays = load_arrays(path, needs=needs)
+    facts = json.loads(str(arrays["facts"]))
+    return Inversion(
+        points=arrays["points"],
+        status=arrays["status"],
+        residual=arrays["residual"],
+        hidden_radius=arrays["hidden_radius"],
+        well_posedness=WellPosedness(**facts["well_posedness"]),
+        solver=facts["solver"],
+        params=facts["params"],
+        elapsed_s=float("nan"),
+    )
+
+
+_PATH_ARRAYS = ("points", "stop", "step_norm", "arrival", "target_units")
+
+
+def save_trajectory(path: Path, trajectory: Trajectory, **extra: npt.ArrayLike) -> Path:
+    """Write a trajectory (``points``, ``stop``, …) and what else belongs to it."""
+    facts = {"policy": trajectory.policy, "params": dict(trajectory.params)}
+    arrays = {name: getattr(trajectory, name) for name in _PATH_ARRAYS}
+    return save_arrays(path, {**arrays, "facts": json.dumps(facts), **extra})
+
+
+def load_trajectory(path: Path, trained: TrainedMap) -> Trajectory:
+    """Return the trajectory that `save_trajectory` wrote, on the map it was made on."""
+    arrays = load_arrays(path, needs=(*_PATH_ARRAYS, "facts"))
+    facts = json.loads(str(arrays["facts"]))
+    return Trajectory(
+        points=arrays["points"],
+        stop=arrays["stop"],
+        step_norm=arrays["step_norm"],
+        arrival=arrays["arrival"],
+        target_units=arrays["target_units"],
+        codebook=trained.codebook,
+        scaling=trained.scaling,
+        policy=facts["policy"],
+        params=facts["params"],
+        elapsed_s=float("nan"),
+    )

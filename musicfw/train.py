@@ -1,0 +1,149 @@
+"""The verb *train*: from data to a map. The host's side of every backend call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musicfw.api import BackendFactory, RawMap, TrainingProblem
+from musicfw.arrays import FloatArray, as_training_data, read_only
+from musicfw.errors import UsageError
+from musicfw.lattice import Lattice
+from musicfw.params import params_from_keywords, params_to_tree
+from musicfw.plugins import Provided, Registry, provided
+from musicfw.scaling import ScalingKind, fit_scaling
+from musicfw.som.clusters import cluster_units
+from musicfw.som.quality import majority_labels
+from musicfw.types import Codebook, TrainedMap
+
+
+def train(
+    X: npt.ArrayLike,
+    *,
+    lattice: Lattice,
+    backend: str | BackendFactory = "native",
+    seed: int = 0,
+    labels: npt.ArrayLike | None = None,
+    scaling: ScalingKind = "none",
+    clusters: int | None = None,
+    feature_names: Sequence[str] | None = None,
+    image_shape: tuple[int, int] | None = None,
+    registry: Registry | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **params: Any,
+) -> TrainedMap:
+    """Train a self-organizing map.
+
+    Parameters
+    ----------
+    X : array_like, shape (N, D)
+        Training data in original units; finite, with at least two different rows.
+    lattice : Lattice
+        Where the units lie.
+    backend : str or BackendFactory
+        Name of a registered backend.
+    seed : int
+        The same data, params and seed give the same prototypes, byte for byte.
+    labels : array_like, shape (N,), optional
+        Class of each row; every unit gets the label of most of its rows.
+    scaling : {"none", "standard", "minmax"}
+        Change of units before training; it is remembered, so that verbs given the TrainedMap take
+        and return original units.
+    clusters : int, optional
+        How many clusters of prototypes to make for ``Target.cluster``; chosen by the silhouette
+        when it is needed and not given.
+    feature_names, image_shape
+        As in `Dataset`; used in messages and figures.
+    registry : Registry, optional
+        Where names are looked up; by default everything installed.
+    progress : callable, optional
+        Called as ``progress(done, total)``.
+    **params
+        The backend's params.
+
+    Returns
+    -------
+    TrainedMap
+
+    Raises
+    ------
+    DataError
+        For data that cannot be used, naming row and column.
+    UsageError
+        For an unknown backend or wrong params.
+    PluginError
+        If the backend fails or returns something of the wrong shape.
+    """
+    points = as_training_data(X, column_names=feature_names)
+    if not isinstance(lattice, Lattice):
+        raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
+    text_labels = _labels(labels, points.shape[0])
+    chosen = provided("backend", backend, registry)
+    resolved_params = params_from_keywords(chosen.factory, params)
+    fitted = fit_scaling(points, scaling)
+    scaled = fitted.to_map(points)
+    raw = _fit(chosen, resolved_params, scaled, lattice, _generator(seed), progress)
+    codebook = Codebook(prototypes=raw.prototypes, lattice=lattice)
+    codebook = Codebook(
+        prototypes=raw.prototypes,
+        lattice=lattice,
+        labels=None if text_labels is None else majority_labels(codebook, scaled, text_labels),
+        clusters=None if clusters is None else cluster_units(raw.prototypes, clusters=clusters),
+    )
+    return TrainedMap(
+        codebook=codebook,
+        scaling=fitted,
+        backend=chosen.factory.name,
+        params=params_to_tree(resolved_params),
+        seed=int(seed),
+        history=raw.history,
+        feature_names=None if feature_names is None else tuple(str(n) for n in feature_names),
+        image_shape=image_shape,
+    )
+
+
+def _fit(
+    chosen: Provided,
+    params: Any,
+    scaled: FloatArray,
+    lattice: Lattice,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None,
+) -> RawMap:
+    backend = chosen.build(params)
+    problem = TrainingProblem(
+        points=read_only(scaled),
+        lattice=lattice,
+        rng=rng,
+        progress=progress or (lambda done, total: None),
+    )
+    with chosen.calling("fit"):
+        raw = backend.fit(problem)
+    shape = (lattice.units, scaled.shape[1])
+    if not isinstance(raw, RawMap):
+        raise chosen.error("fit", f"expected a RawMap, got {type(raw).__name__}")
+    if not isinstance(raw.prototypes, np.ndarray) or raw.prototypes.shape != shape:
+        got = getattr(raw.prototypes, "shape", type(raw.prototypes).__name__)
+        raise chosen.error("fit", f"expected prototypes of shape (M, D) = {shape}, got {got}")
+    if not np.isfinite(raw.prototypes).all():
+        unit = int(np.flatnonzero(~np.isfinite(raw.prototypes).all(axis=1))[0])
+        raise chosen.error("fit", f"the prototype of unit {unit} is not finite")
+    return raw
+
+
+def _labels(labels: npt.ArrayLike | None, count: int) -> npt.NDArray[np.str_] | None:
+    if labels is None:
+        return None
+    text = np.asarray(labels).astype(np.str_)
+    if text.shape != (count,):
+        raise UsageError(f"labels: expected shape ({count},), one per row of X, got {text.shape}")
+    return text
+
+
+def _generator(seed: int) -> np.random.Generator:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
+    return np.random.default_rng(int(seed))

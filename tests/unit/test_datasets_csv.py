@@ -1,0 +1,231 @@
+"""``csv``: a table comes back as it was written, or its mistake is named by line and column."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from musicfw.datasets.csv_files import CsvParams, CsvSource
+from musicfw.errors import DataError, UsageError
+
+RNG = np.random.default_rng(0)
+
+tables = hnp.arrays(
+    np.float64,
+    hnp.array_shapes(min_dims=2, max_dims=2, max_side=6),
+    elements=st.floats(allow_nan=False, allow_infinity=False),
+)
+words = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Z")), min_size=1, max_size=8
+)
+
+
+def load(path, **params):
+    return CsvSource(CsvParams(path=str(path), **params)).load(RNG)
+
+
+@pytest.fixture
+def load_text(tmp_path):
+    def load_the_text(text, **params):
+        content = text if isinstance(text, bytes) else text.encode()
+        (tmp_path / "t.csv").write_bytes(content)
+        return load(tmp_path / "t.csv", **params)
+
+    return load_the_text
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+@given(tables, st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]), st.booleans(), st.data())
+def test_a_written_table_comes_back_bit_for_bit(table, delimiter, ending, bom, data):
+    count, dimension = table.shape
+    names = data.draw(st.lists(words, min_size=dimension, max_size=dimension, unique=True))
+    labels = data.draw(st.lists(words, min_size=count, max_size=count))
+    assume("the label" not in names)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        encoding = "utf-8-sig" if bom else "utf-8"
+        with path.open("w", encoding=encoding, newline="") as file:
+            writer = csv.writer(file, delimiter=delimiter, lineterminator=ending)
+            writer.writerow([*names, "the label"])
+            writer.writerows(
+                [*map(repr, row), label] for row, label in zip(table.tolist(), labels, strict=True)
+            )
+        read = load(path, delimiter=delimiter, label_column="the label")
+    np.testing.assert_array_equal(read.points, table)
+    assert read.feature_names == tuple(names)
+    assert read.labels.tolist() == labels
+
+
+@given(tables)
+def test_a_table_written_by_numpy_without_header_comes_back(table):
+    with tempfile.TemporaryDirectory() as folder:
+        np.savetxt(Path(folder) / "t.csv", table, delimiter=",", fmt="%.17g")
+        read = load(Path(folder) / "t.csv", header=False)
+    np.testing.assert_array_equal(read.points, table)
+    assert read.feature_names is None
+    assert read.labels is None
+
+
+def test_columns_are_used_in_the_order_asked_for(load_text):
+    data = load_text("a,b,c\n1,2,3\n", columns=("c", "a"))
+    assert data.feature_names == ("c", "a")
+    np.testing.assert_array_equal(data.points, [[3.0, 1.0]])
+
+
+def test_dropped_columns_and_the_label_are_no_features(load_text):
+    data = load_text("id,a,kind\nrow-1,2,x\nrow-2,3,y\n", label_column="kind", drop=("id",))
+    assert data.feature_names == ("a",)
+    assert data.labels.tolist() == ["x", "y"]
+
+
+def test_without_a_header_columns_are_numbered_from_0(load_text):
+    data = load_text("1,x,3\n4,y,6\n", header=False, label_column=1, drop=(0,))
+    assert data.labels.tolist() == ["x", "y"]
+    np.testing.assert_array_equal(data.points, [[3.0], [6.0]])
+
+
+def test_names_that_are_numbers_are_names(load_text):
+    data = load_text("2019,2020\n1,2\n", label_column=2020)
+    assert data.feature_names == ("2019",)
+    assert data.labels.tolist() == ["2"]
+
+
+def test_blanks_around_cells_quotes_and_empty_lines_are_no_mistakes(load_text):
+    data = load_text('a , "b,c"\n\n 1 , "2"\n\n3,4\n\n')
+    assert data.feature_names == ("a", "b,c")
+    np.testing.assert_array_equal(data.points, [[1.0, 2.0], [3.0, 4.0]])
+
+
+def test_a_column_without_a_name_can_be_dropped(load_text):
+    assert load_text(",a\n0,5\n", drop=("",)).feature_names == ("a",)
+
+
+# --- mistakes of the file -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "message"),
+    [
+        ("", {}, "t.csv: the file is empty, expected a table of numbers"),
+        ("\n\n", {}, "t.csv: the file is empty"),
+        ("a,b\n", {}, "t.csv: expected rows of numbers below the header, got the header only; if"),
+        ("a,b\n1,2\n3\n", {}, "t.csv:3: row 1 has 1 cell, expected 2 as in the header (ragged"),
+        ("1,2\n1,2,3\n", {"header": False}, "t.csv:2: row 1 has 3 cells, expected 2 as in the fir"),
+        (
+            "a,b\n1,2\n\n3,red\n",
+            {},
+            "t.csv:4: row 1, column 1 ('b') holds 'red', expected a number",
+        ),
+        ("1,2\n3,red\n", {"header": False}, "t.csv:2: row 1, column 1 holds 'red', expected a nu"),
+        ("a,b\n1,1_000\n", {}, "t.csv:2: row 0, column 1 ('b') holds '1_000', expected a number"),
+        ("a,b\n1,\n", {}, "t.csv:2: row 0, column 1 ('b') is empty, expected a number; fill it"),
+        (
+            "a;b\n1,5;2\n",
+            {"delimiter": ";"},
+            "holds '1,5', expected a number; write numbers with a",
+        ),
+        ("a;b\n1;2\n", {}, "column 0 ('a;b') holds '1;2', expected a number; check csv.delimiter"),
+        (
+            "a,b\n1,2\n",
+            {"header": False},
+            "t.csv:1: row 0, column 0 holds 'a', expected a number; ",
+        ),
+        (
+            "1.5,2\n3,4\n",
+            {},
+            "t.csv:1: expected the names of the columns, got the numbers '1.5', '",
+        ),
+        ("a,b,a\n1,2,3\n", {}, "t.csv:1: columns 0 and 2 have the same name 'a', expected differe"),
+        (",b\n1,2\n", {}, "t.csv:1: column 0 has no name in the header (a row number, or a delim"),
+        ('a,b\n1,"2\n3,4\n', {}, "t.csv:2: not a table (unexpected end of data); check the quotes"),
+        (
+            b"a,b\n1,2\n1,\xe9\n",
+            {},
+            "t.csv:3: expected text in UTF-8, got the bytes b'\\xe9'; save",
+        ),
+        ("a\nx\n", {"label_column": "a"}, "t.csv: expected at least one feature column, and no"),
+        ("a,b\n1,\n", {"label_column": "b"}, "t.csv:2: row 0, column 1 ('b') is empty, expected a"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_place(load_text, text, params, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_text(text, **params)
+
+
+def test_a_first_line_of_text_without_header_suggests_the_header(load_text):
+    with pytest.raises(DataError, match=r"names of the columns, set csv\.header to true"):
+        load_text("sepal,petal\n1,2\n", header=False)
+
+
+def test_text_suggests_to_leave_the_column_out(load_text):
+    with pytest.raises(DataError, match=r"leave the column out \(csv\.drop, csv\.label_column\)"):
+        load_text("a,b\n1,red\n")
+
+
+@given(tables, st.sampled_from(["nan", "inf", "-Infinity", "1e999"]), st.data())
+def test_numbers_that_are_not_finite_are_named_by_line_row_and_column(table, bad, data):
+    row = data.draw(st.integers(0, table.shape[0] - 1))
+    column = data.draw(st.integers(0, table.shape[1] - 1))
+    cells = [[repr(number) for number in numbers] for numbers in table.tolist()]
+    cells[row][column] = bad
+    names = [f"f{k}" for k in range(table.shape[1])]
+    message = (
+        rf"t\.csv:{row + 2}: row {row}, column {column} \('f{column}'\) holds {float(bad)}, "
+        rf"expected a finite number \(1 such value in 1 of {len(table)} rows\); remove or impute"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_text("\n".join(",".join(line) for line in [names, *cells]))
+        with pytest.raises(DataError, match=message):
+            load(path)
+
+
+def test_the_line_counts_records_that_span_lines(load_text):
+    with pytest.raises(DataError, match=r"t\.csv:4: row 1, column 1 \('b'\) holds 'x'"):
+        load_text('"a\nname",b\n1,2\n3,x\n')
+
+
+@settings(deadline=None)
+@given(st.one_of(st.binary(max_size=60), st.text('a1.,;"\n\r e-_\x00é', max_size=40)))
+def test_any_bytes_are_a_table_or_refused_as_data(content):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        for header in (True, False):
+            with suppress(DataError):
+                assert np.isfinite(load(path, header=header).points).all()
+
+
+# --- mistakes of the options --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"label_column": "kin"}, "there is no column 'kin' (csv.label_column), expected one of"),
+        ({"label_column": "kin"}, "'length', 'width', 'kind'; did you mean 'kind'?"),
+        ({"label_column": 2}, "there is no column '2' (csv.label_column), expected one of"),
+        ({"columns": ("widht",)}, "there is no column 'widht' (csv.columns), expected one of"),
+        ({"drop": ("id",)}, "there is no column 'id' (csv.drop), expected one of"),
+        ({"columns": ("width",), "drop": ("kind",)}, "expected csv.columns or csv.drop, got both"),
+        ({"columns": ("width", "width")}, "csv.columns: expected each column once, got 'width'"),
+        (
+            {"columns": ("width", "kind"), "label_column": "kind"},
+            "csv.columns: column 'kind' is the label column, expected features; take it out",
+        ),
+    ],
+)
+def test_a_mistaken_option_is_answered_with_what_there_is(load_text, params, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        load_text("length,width,kind\n1,2,a\n", **params)
