@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from musicfw.errors import did_you_mean, one_of
+from musicfw.errors import did_you_mean
 from musicfw.yamlpos import Path, format_path
 
 Located = tuple[str, tuple[Any, ...], dict[str, Any], str]
@@ -218,8 +218,9 @@ def _plain_misfit(code: str, path: Path, tp: Any, value: Any) -> Misfit:
     expected = describe(tp)
     if "float" in families and isinstance(value, int | float) and not _is_finite(value):
         expected = expected.replace("a number", "a finite number")
-    hint = hint or _advice(families, value)
-    return code, path, f"expected {expected}, got {_found(value)}", hint
+    if code == "wrong-type" and hint is None:
+        hint = _advice(families, value, items=_family(_child(_members(tp)[0], 0)))
+    return code, path, f"expected {expected}, got {in_words(value)}", hint
 
 
 def _is_finite(value: float) -> bool:
@@ -229,7 +230,7 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _advice(families: set[str], value: Any) -> str | None:
+def _advice(families: set[str], value: Any, *, items: str) -> str | None:
     """Return what to write instead, for the mix-ups that YAML invites."""
     numeric = families & {"int", "float"}
     if isinstance(value, str):
@@ -243,8 +244,13 @@ def _advice(families: set[str], value: Any) -> str | None:
         return f"write {int(value)}"
     if families <= {"str", "null"} and isinstance(value, bool | int | float):
         return "put it into quotes"
-    if families <= {"list", "null"} and isinstance(value, bool | int | float | str):
-        return f"write a list: [{_literal(value)}]"
+    if families <= {"list", "null"}:
+        if isinstance(value, dict):
+            return "begin each item with '- '"
+        if value is not None and items != "mapping":
+            return f"write a list: [{_literal(value)}]"
+    if families == {"mapping"} and value is None:
+        return "write its keys below it, indented"
     return None
 
 
@@ -275,12 +281,13 @@ def _describe(tp: Any, *, plural: bool) -> str:
         # Constraints around a union (Annotated[float | None, Gt(0)]) hold for each of its members.
         members = [Annotated[(m, *constraints)] if constraints else m for m in args]
         parts = [_describe(m, plural=plural) for m in members if _bare(m) is not types.NoneType]
-        if types.NoneType in args:
-            parts.append("null")
-        return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " or " + parts[-1]
+        text = _listed(parts)
+        # After "a list of integers", a bare "or null" would speak of its items.
+        comma = "," if "list" in text else ""
+        return f"{text}{comma} or null" if types.NoneType in args else text
     choices = _choices(bare)
     if choices:
-        return one_of(choices) if all(isinstance(c, str) for c in choices) else _or(choices)
+        return _listed([_literal(choice) for choice in choices])
     family = _family(bare)
     if family == "list":
         return _describe_list(bare, constraints, plural=plural)
@@ -334,7 +341,8 @@ def _constraints(tp: Any) -> list[Any]:
 
 
 def _limit(constraints: list[Any], name: str) -> Any:
-    return next((v for c in constraints if (v := getattr(c, name, None)) is not None), None)
+    limit = next((v for c in constraints if (v := getattr(c, name, None)) is not None), None)
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _choices(tp: Any) -> Sequence[Any]:
@@ -359,8 +367,7 @@ def _family(tp: Any) -> str:
     return name if name in _NOUNS else "any"
 
 
-def _or(values: Sequence[Any]) -> str:
-    words = [_literal(value) for value in values]
+def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
 
 
@@ -370,7 +377,8 @@ def _literal(value: Any) -> str:
     return repr(value)
 
 
-def _found(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """Return what was found: ``the text 'abc'``, ``nothing (null)``, ``-1``."""
     if isinstance(value, int) and abs(value) >= 10**40:
         return f"an integer of {len(str(abs(value)))} digits"
     if value is None:

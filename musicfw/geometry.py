@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 from musicfw.arrays import FloatArray, IntArray, read_only
 
@@ -121,7 +120,7 @@ def centred_system(prototypes: FloatArray) -> CentredSystem:
     offset = prototypes - centroid
     # The rounded mean leaves a rest as large as eps·|c|: far from the origin it would show.
     matrix = offset - offset.mean(axis=0)
-    left, sigma, right_t = scipy.linalg.svd(matrix, full_matrices=False, check_finite=False)
+    left, sigma, right_t = np.linalg.svd(matrix, full_matrices=False)
     rank = affine_rank(sigma, prototypes)
     return CentredSystem(
         prototypes=read_only(prototypes),

@@ -17,6 +17,7 @@ from musicfw import plot
 from musicfw import report_words as words
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.atomic import write_atomic
+from musicfw.metrics import relative_errors
 from musicfw.report_words import Table
 from musicfw.types import Dataset, RunResult, Trajectory
 
@@ -187,8 +188,9 @@ def _picture(kind: str, drawn: Any, *, alt: str, name: str | None = None) -> _Pi
 
 
 def _title(inputs: ReportInputs) -> str:
-    named = inputs.spec.get("name") or inputs.spec.get("title")
-    return str(named or inputs.result.directory.resolve().name)
+    title = inputs.spec.get("report", {}).get("title")
+    source = inputs.spec.get("data", {}).get("use")
+    return str(title or source or inputs.result.directory.resolve().name)
 
 
 # --- summary -------------------------------------------------------------------------------------
@@ -250,10 +252,15 @@ def _control_sentences(inputs: ReportInputs) -> Iterator[str]:
 # --- sections ------------------------------------------------------------------------------------
 
 
+def _drawn(inputs: ReportInputs, pictures: Iterator[_Picture]) -> list[_Picture]:
+    """Return the pictures, or none (and nothing is drawn) if the spec says ``figures: false``."""
+    return list(pictures) if inputs.spec.get("report", {}).get("figures", True) else []
+
+
 def _map_section(inputs: ReportInputs) -> _Section:
     metrics = inputs.result.metrics.get("map", {})
     table = Table(["measure", "value"], list(words.leaves(metrics)))
-    return _Section(pictures=list(_map_pictures(inputs)), table=table, advice=[])
+    return _Section(pictures=_drawn(inputs, _map_pictures(inputs)), table=table, advice=[])
 
 
 def _map_pictures(inputs: ReportInputs) -> Iterator[_Picture]:
@@ -289,9 +296,7 @@ def _feature_names(inputs: ReportInputs) -> tuple[str, ...] | None:
 def _errors(inputs: ReportInputs) -> dict[str, FloatArray]:
     """Return the relative errors of every inversion whose originals are known."""
     return {
-        key: plot.relative_errors(
-            inputs.dataset.points[inputs.inversion_rows[key]], inversion.points
-        )
+        key: relative_errors(inversion.points, inputs.dataset.points[inputs.inversion_rows[key]])
         for key, inversion in inputs.result.inversions.items()
         if key in inputs.inversion_rows and inversion.status.size
     }
@@ -299,9 +304,13 @@ def _errors(inputs: ReportInputs) -> dict[str, FloatArray]:
 
 def _inversion_section(inputs: ReportInputs) -> _Section:
     inversions, errors = inputs.result.inversions, _errors(inputs)
-    verdicts = (words.exactness(k, inversion, errors.get(k)) for k, inversion in inversions.items())
+    noise = {item["id"]: item.get("noise") for item in inputs.spec.get("invert", ())}
+    verdicts = (
+        words.exactness(key, inversion, errors.get(key), noise=noise.get(key))
+        for key, inversion in inversions.items()
+    )
     return _Section(
-        pictures=list(_inversion_pictures(inputs, errors)),
+        pictures=_drawn(inputs, _inversion_pictures(inputs, errors)),
         table=words.inversion_table(inversions, errors, inputs.result.metrics.get("invert", {})),
         advice=words.status_advice(inversions),
         message=next(iter(inversions.values())).well_posedness.message,
@@ -349,7 +358,7 @@ def _groups(inputs: ReportInputs) -> list[dict[str, Trajectory]]:
 def _control_section(inputs: ReportInputs, group: Mapping[str, Trajectory]) -> _Section:
     first, trajectory = next(iter(group.items()))
     return _Section(
-        pictures=list(_control_pictures(inputs, group)),
+        pictures=_drawn(inputs, _control_pictures(inputs, group)),
         table=words.control_table(group, inputs.result.metrics.get("control", {})),
         advice=words.stop_advice(group),
         target=inputs.targets.get(first, "units " + str(trajectory.target_units.tolist())),

@@ -82,7 +82,7 @@ def leaves(tree: Mapping[str, Any], *, known: Iterable[str] = ()) -> Iterator[tu
     ----------
     tree : mapping
         Plain values; counts by an upper-case name (``{"EXACT": 7}``) make one cell, lists of more
-        than six items are left out.
+        than six numbers are left out.
     known : iterable of str
         Keys of the first level to leave out.
     """
@@ -97,10 +97,16 @@ def leaves(tree: Mapping[str, Any], *, known: Iterable[str] = ()) -> Iterator[tu
             else:
                 yield from ((f"{name}: {inner}", text) for inner, text in leaves(value))
         elif isinstance(value, list | tuple):
-            if len(value) <= _LONGEST_LIST and not any(isinstance(v, Mapping) for v in value):
-                yield name, ", ".join(number(item) for item in value) or "–"
+            if len(value) <= _LONGEST_LIST or not all(isinstance(v, Real) for v in value):
+                yield name, "; ".join(_item(item) for item in value) or "–"
         else:
             yield name, number(value)
+
+
+def _item(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {text}" for name, text in leaves(value))
+    return number(value)
 
 
 def counts_text(counts: Mapping[Any, int]) -> str:
@@ -171,8 +177,15 @@ def _by_row(first: str, columns: Mapping[str, Mapping[str, str]]) -> Table:
     return Table([first, *names], rows)
 
 
-def exactness(key: str, inversion: Inversion, errors: FloatArray | None) -> str | None:
+def exactness(
+    key: str, inversion: Inversion, errors: FloatArray | None, *, noise: float | None = None
+) -> str | None:
     """Return a sentence: did the exact solver return the points to within 1e-8, or None."""
+    if noise and bare(inversion.solver) == "exact":
+        return (
+            f"“{key}”: relative noise of {number(noise)} was added to the distances on purpose, so "
+            f"the exact solver cannot return the points."
+        )
     if bare(inversion.solver) != "exact" or errors is None or errors.size == 0:
         return None
     within = int(np.count_nonzero(errors <= EXACT_WITHIN))

@@ -30,6 +30,7 @@ __all__ = [
     "TargetSpec",
 ]
 
+ID_PATTERN = "[a-z0-9][a-z0-9._-]{0,99}"  # it becomes the name of a file
 TARGET_KINDS = ("units", "cell", "label", "cluster", "sample")
 
 NonNegative = Annotated[int, Ge(0)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,10 @@ from typing import Any, Protocol, Self
 
 from musicfw.api import Factory
 from musicfw.errors import Mark, Problem, SpecError, one_of
-from musicfw.lattice import Lattice
+from musicfw.expected import in_words
 from musicfw.params import build_params, validate
 from musicfw.sections import (
+    ID_PATTERN,
     TARGET_KINDS,
     ControlSpec,
     DataSpec,
@@ -48,8 +50,6 @@ __all__ = [
     "load_spec",
     "parse_spec",
 ]
-
-ID_PATTERN = "[a-z0-9][a-z0-9._-]{0,99}"
 
 
 class SpecRegistry(Protocol):
@@ -173,7 +173,8 @@ def _read(draft: _Draft, registry: SpecRegistry) -> RunSpec | None:
     garbled = list(draft.problems)
     usable = _check_plugins(draft, registry)
     spec, problems = validate(RunSpec, draft.tree, document=draft.document)
-    draft.problems.extend(problems)
+    # `_check_use` knows which names there are.
+    draft.problems.extend(p for p in problems if (p.code, p.path[-4:]) != ("missing-key", ".use"))
     params = {path: _check_use(draft, usable, kind, path) for kind, path in _places(draft)}
     for section in ("invert", "control"):
         _check_ids(draft, section)
@@ -221,13 +222,18 @@ def _tidy(document: Document) -> dict[str, Any]:
         for path, item in draft.items(section):
             if item.get("start", ...) is None:
                 del item["start"]
-            if item.get("id") is None and isinstance(use := item.get("use"), str):
-                item["id"] = re.sub("[^a-z0-9._-]+", "-", use.lower()).strip("._-")
+            if "id" not in item and isinstance(use := item.get("use"), str):
+                item["id"] = _as_id(use)
             for key in ("target", "start"):
                 label = draft.at(*path, key, "label")
                 if isinstance(label, int | float) and not isinstance(label, bool):
                     item[key]["label"] = _as_written(document, (*path, key, "label"), label)
     return tree
+
+
+def _as_id(name: str) -> str:
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z0-9._-]+", "-", plain).strip("._-")[:100]
 
 
 def _as_written(document: Document, path: TreePath, number: float) -> str:
@@ -252,20 +258,24 @@ def _check_use(draft: _Draft, registry: SpecRegistry, kind: str, path: TreePath)
     use = draft.at(*path, "use")
     if use is None and path == ("map",):
         use = MapSpec.__dataclass_fields__["use"].default
+    values = draft.at(*path, "with")
+    if not isinstance(values, dict | None):
+        message = f"expected a mapping of options, got {in_words(values)}"
+        draft.add("wrong-type", (*path, "with"), message, "write {} for none")
+    where = (*path, "use")
+    if use is None and "use" not in draft.at(*path):
+        hint = f"add 'use: …' with {one_of(registry.names(kind))}"
+        draft.add("missing-key", where, f"expected the name of a {kind}, got nothing", hint)
     if not isinstance(use, str):
         return None
     factory = registry.lookup(kind, use)
     if isinstance(factory, Problem):
-        where = (*path, "use")
         mark = draft.document.mark(where)
         draft.problems.append(dataclasses.replace(factory, path=format_path(where), mark=mark))
         return None
-    where = (*path, "with")
-    values = draft.at(*where)
     if not isinstance(values, dict | None):
-        message = f"expected a mapping of options of {use!r}, got {type(values).__name__}"
-        draft.add("wrong-type", where, message, "write {} for none")
         return None
+    where = (*path, "with")
     params, problems = build_params(factory, values or {}, path=where, document=draft.document)
     draft.problems.extend(problems)
     return params
@@ -293,31 +303,37 @@ def _check_ids(draft: _Draft, section: str) -> None:
     seen: dict[str, TreePath] = {}
     for path, item in draft.items(section):
         name, where = item.get("id"), (*path, "id")
-        if not isinstance(name, str) or (draft.at(*path, "use") is None and not name):
+        if where not in draft.document.marks:
+            where = (*path, "use")  # without an id of its own it has the name under use
+        if not isinstance(name, str):
             continue
         if not re.fullmatch(ID_PATTERN, name):
             message = (
                 f"expected a file name of lower-case letters, digits, '.', '_' and '-' that "
                 f"starts with a letter or digit, got {name!r}"
             )
-            proposal = re.sub("[^a-z0-9._-]+", "-", name.lower()).strip("._-")[:100]
+            proposal = _as_id(name)
             draft.add("bad-id", where, message, f"for instance {proposal!r}" if proposal else None)
         elif name in seen:
             first = draft.document.mark(seen[name]).line
             hint = f"{name!r} stands in line {first} already; add 'id: {name}-2', say"
             message = f"expected an id that is not used in {section} yet, got {name!r}"
-            # Without an id of its own it is the name under use that it shares.
-            where = where if where in draft.document.marks else (*path, "use")
             draft.add("duplicate-id", where, message, hint)
         else:
-            seen[name] = where if where in draft.document.marks else (*path, "use")
+            seen[name] = where
 
 
 def _check_clusters(draft: _Draft) -> None:
-    lattice, clusters = draft.part(Lattice, "map", "lattice"), draft.at("map", "clusters")
-    if lattice is not None and isinstance(clusters, int) and clusters > lattice.units:
-        message = f"expected at most {lattice.units}, the number of units, got {clusters}"
+    size, clusters = _lattice_size(draft), draft.at("map", "clusters")
+    if size and _is_index(clusters) and clusters > size[0] * size[1]:
+        message = f"expected at most {size[0] * size[1]}, the number of units, got {clusters}"
         draft.add("out-of-range", ("map", "clusters"), message)
+
+
+def _lattice_size(draft: _Draft) -> tuple[int, int] | None:
+    """Return rows and columns if they are sound, whatever the rest of the lattice is."""
+    rows, columns = (draft.at("map", "lattice", key) for key in ("rows", "columns"))
+    return (rows, columns) if _is_index(rows) and _is_index(columns) and rows * columns else None
 
 
 def _check_target(draft: _Draft, path: TreePath) -> None:
@@ -328,37 +344,38 @@ def _check_target(draft: _Draft, path: TreePath) -> None:
     if len(kinds) != 1:
         got = "none" if not kinds else " and ".join(kinds)
         message = f"expected exactly one of {', '.join(TARGET_KINDS)}, got {got}"
-        hint = 'for instance label: "3"' if not kinds else f"keep one of {one_of(kinds)}"
+        hint = 'for instance label: "3"' if not kinds else f"keep {one_of(kinds)}"
         if not set(given) - {*TARGET_KINDS, "away"}:  # else the unknown key says it all
             draft.add("bad-target", path, message, hint, key=True)
-    lattice = draft.part(Lattice, "map", "lattice")
-    if lattice is not None:
-        _check_units(draft, path, lattice)
+    size = _lattice_size(draft)
+    if size is not None:
+        _check_units(draft, path, size)
     cluster, clusters = given.get("cluster"), draft.at("map", "clusters")
     if isinstance(cluster, int) and isinstance(clusters, int) and cluster >= clusters > 1:
         message = f"expected a cluster 0 … {clusters - 1} (map.clusters is {clusters})"
         draft.add("out-of-range", (*path, "cluster"), f"{message}, got {cluster}")
 
 
-def _check_units(draft: _Draft, path: TreePath, lattice: Lattice) -> None:
-    size = f"the lattice is {lattice.rows} × {lattice.columns}"
+def _check_units(draft: _Draft, path: TreePath, size: tuple[int, int]) -> None:
+    rows, columns = size
+    lattice, units = f"the lattice is {rows} × {columns}", rows * columns
     listed = draft.at(*path, "units")
     for position, unit in enumerate(listed if isinstance(listed, list) else []):
         where = (*path, "units", position)
         if not _is_index(unit):
             continue
-        if unit >= lattice.units:
-            message = f"expected a unit 0 … {lattice.units - 1} ({size}), got {unit}"
+        if unit >= units:
+            message = f"expected a unit 0 … {units - 1} ({lattice}), got {unit}"
             draft.add("out-of-range", where, message)
         elif unit in listed[:position]:
             draft.add("bad-value", where, f"expected each unit once, got {unit} again")
     cell = draft.at(*path, "cell")
     if not isinstance(cell, list) or len(cell) != 2:
         return
-    for position, (name, count) in enumerate((("row", lattice.rows), ("column", lattice.columns))):
+    for position, (name, count) in enumerate((("row", rows), ("column", columns))):
         number = cell[position]
         if _is_index(number) and number >= count:
-            message = f"expected a {name} 0 … {count - 1} ({size}), got {number}"
+            message = f"expected a {name} 0 … {count - 1} ({lattice}), got {number}"
             draft.add("out-of-range", (*path, "cell", position), message)
 
 

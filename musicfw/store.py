@@ -56,6 +56,32 @@ def load_arrays(path: Path, *, needs: tuple[str, ...]) -> dict[str, npt.NDArray[
     return arrays
 
 
+def save_array(path: Path, array: npt.ArrayLike) -> Path:
+    """Write one array as ``.npy``, completely or not at all."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array), allow_pickle=False)
+    return write_atomic(path, buffer.getvalue())
+
+
+def load_array(path: Path) -> npt.NDArray[Any]:
+    """Return the array of a ``.npy`` file.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, holds pickled objects, or is no ``.npy`` file.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError as err:
+        raise StoreError(f"{path}: no such file, expected an array as .npy") from err
+    except (OSError, ValueError, EOFError) as err:
+        raise StoreError(f"{path}: expected an .npy file without pickled objects: {err}") from err
+    if not isinstance(array, np.ndarray):
+        raise StoreError(f"{path}: expected one array (.npy), got an archive (.npz)")
+    return array
+
+
 def save_json(path: Path, tree: Mapping[str, Any]) -> Path:
     """Write a tree of plain values as JSON, completely or not at all."""
     return write_atomic(path, (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode())

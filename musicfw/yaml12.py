@@ -56,6 +56,18 @@ for _name, _pattern in CORE_SCALARS.items():
     _Dumper.add_implicit_resolver(TAG + _name, re.compile(_pattern + r"\Z"), None)
 
 
+_UNPLAIN = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # Single quotes fold line breaks, and PyYAML folds some of them wrongly (U+0085).
+    style = '"' if _UNPLAIN.search(text) else None
+    return dumper.represent_scalar(TAG + "str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def dump(tree: Mapping[str, Any]) -> str:
     """Return a tree as YAML that this and any other YAML reader read back as the same tree."""
     text: str = yaml.dump(
@@ -92,6 +104,9 @@ def explain(err: yaml.MarkedYAMLError) -> tuple[str, str, str | None, yaml.Mark 
     if "undefined alias" in problem:
         message = f"expected an anchor &{word} before the alias *{word}, got none"
         return "unknown-alias", message, _QUOTE_IT.format("*"), here
+    if "scanning an alias" in context:
+        message = "expected the name of an anchor after '*', got another character"
+        return "yaml-syntax", message, _QUOTE_IT.format("*"), opened
     if "'\\t'" in problem or "\t" in problem:
         message = "expected spaces, got a tab (YAML allows none in indentation)"
         return "tab-character", message, "replace the tab with spaces", here

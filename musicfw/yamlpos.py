@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,15 +131,11 @@ def overlay(document: Document, override: str) -> tuple[Document, list[Problem]]
     path_text, equals, value_text = override.partition("=")
     lines = _LINE_BREAK.split(override)
     if not equals or not _SET_PATH.fullmatch(path_text):
-        width = len(path_text if equals else lines[0])
-        got = f"expected PATH=VALUE, got {override!r}"
+        mark = Mark(_SET_SOURCE, 1, 1, _visible(lines[0]), max(1, len(path_text)))
+        message = f"expected PATH=VALUE, got {override!r}"
         hint = "for instance --set map.with.epochs=20 or --set 'invert[0].count=5'"
-        mark = Mark(_SET_SOURCE, 1, 1, lines[0], max(1, width))
-        return document, [Problem("bad-override", "", got, mark, hint)]
-    steps = [
-        (match[0], None if match[1] is None else int(match[1]), _step_mark(match, lines[0]))
-        for match in _SET_STEP.finditer(path_text)
-    ]
+        return document, [Problem("bad-override", "", message, mark, hint)]
+    steps = list(_steps(path_text, lines[0]))
     tree, marks = copy.deepcopy(document.tree), dict(document.marks)
     try:
         container, path = _descend(tree, marks, steps)
@@ -159,6 +155,12 @@ def overlay(document: Document, override: str) -> tuple[Document, list[Problem]]
 
 
 _Step = tuple[str, int | None, Mark]
+
+
+def _steps(path: str, line: str) -> Iterator[_Step]:
+    for match in _SET_STEP.finditer(path):
+        mark = Mark(_SET_SOURCE, 1, match.start() + 1, _visible(line), len(match[0]))
+        yield match[0], None if match[1] is None else int(match[1]), mark
 
 
 def _descend(tree: Any, marks: Marks, steps: list[_Step]) -> tuple[Any, Path]:
@@ -189,10 +191,6 @@ def _key_in(tree: Any, text: str, index: int | None, path: Path) -> str | int:
         hint = "items are counted from 0 and cannot be added by --set; set the whole list"
         raise _OverrideError(f"expected an item of {where} ({count}), got {text.strip('[]')}", hint)
     return number
-
-
-def _step_mark(match: re.Match[str], line: str) -> Mark:
-    return Mark(_SET_SOURCE, 1, match.start() + 1, _visible(line), len(match[0]))
 
 
 def _span(first: Mark, last: Mark) -> Mark:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from musicfw.api import BoolArray, FloatArray, Move, PolicyFactory, SteeringProblem, param
+from musicfw.api import BoolArray, FloatArray, IntArray, Move, PolicyFactory, SteeringProblem, param
 from musicfw.control.spectral import (
     SpectralState,
     SpectralSystem,
@@ -23,7 +23,7 @@ from musicfw.control.spectral import (
 )
 
 # Points per block: a block's arrays (r ≈ 400 numbers per point and array) stay in the cache.
-_BLOCK = 64
+BLOCK = 64
 # Share of the predicted fall of the objective that a step must bring in truth.
 _ACCEPT = 0.1
 _RELAX, _TIGHTEN = 0.5, 4.0
@@ -105,11 +105,12 @@ class _Walk:
     def advance(self, active: BoolArray) -> Move:
         """Take one step for the active points, block by block."""
         moving = np.flatnonzero(active & ~self.settled)
-        for first in range(0, moving.size, _BLOCK):
-            self._step(moving[first : first + _BLOCK])
+        for first in range(0, moving.size, BLOCK):
+            self.step(moving[first : first + BLOCK])
         return Move(points=self._points(), settled=self.settled.copy())
 
-    def _step(self, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> None:
+    def step(self, rows: IntArray) -> None:
+        """Take one step for these points, which should be few enough for the cache."""
         a, s, damping = self.state.a[rows], self.state.s[rows], self.damping[rows]
         problem, system = self.problem, self.system
         distances = selected_squared_distances(system, a, s)

@@ -19,7 +19,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 
 from musicfw.api import FloatArray, IntArray
 from musicfw.geometry import affine_rank
@@ -77,7 +76,7 @@ def spectral_system(
     offset = prototypes - centroid
     offset -= weights @ offset / total
     root = np.sqrt(weights)[:, np.newaxis] * offset
-    _, sigma, directions = scipy.linalg.svd(root, full_matrices=False, check_finite=False)
+    _, sigma, directions = np.linalg.svd(root, full_matrices=False)
     rank = affine_rank(sigma, np.sqrt(weights.max()) * prototypes)
     directions = np.ascontiguousarray(directions[:rank].T)
     return SpectralSystem(

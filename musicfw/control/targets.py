@@ -73,6 +73,36 @@ _DESCRIBE: Mapping[str, Any] = {
 }
 
 
+def parse_target(text: str) -> Target:
+    """Return the target in a command line's words: ``units:3,4``, ``cell:2,5``, ``label:3``, ….
+
+    A leading ``away:`` turns it round.
+
+    Raises
+    ------
+    UsageError
+        If the text is none of these.
+    """
+    away = text.startswith("away:")
+    kind, _, value = text.removeprefix("away:").partition(":")
+    if kind == "label" and value:
+        return Target.label(value, away=away)
+    try:
+        numbers = [int(number) for number in value.split(",")]
+    except ValueError:
+        numbers = []
+    if kind == "units" and numbers:
+        return Target.units(numbers, away=away)
+    if kind == "cell" and len(numbers) == 2:
+        return Target.cell(*numbers, away=away)
+    if kind == "cluster" and len(numbers) == 1:
+        return Target.cluster(numbers[0], away=away)
+    raise UsageError(
+        f"target: expected units:3,4 or cell:ROW,COLUMN or label:NAME or cluster:NUMBER, with an "
+        f"optional leading away:, got {text!r}"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ResolvedTarget:
     """A target as units of one codebook.

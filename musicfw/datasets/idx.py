@@ -45,7 +45,7 @@ class IdxParams:
         None, help="Keep the first so many images; null for all."
     )
     class_names: tuple[str, ...] = param(
-        (), help="Names to use as labels in place of the numbers 0, 1, …"
+        (), help="Names to use as labels: the first in place of 0, and so on."
     )
 
 

@@ -8,7 +8,6 @@ from musicfw.plot.canvas import cell_polygons, png_bytes
 from musicfw.plot.inversion import (
     inversion_comparison,
     inversion_error,
-    relative_errors,
     singular_values,
 )
 from musicfw.plot.maps import (
@@ -42,7 +41,6 @@ __all__ = [
     "paths_on_map",
     "png_bytes",
     "prototype_images",
-    "relative_errors",
     "singular_values",
     "target_distances",
     "training_curve",

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from musicfw import geometry
 from musicfw.arrays import FloatArray
+from musicfw.metrics import relative_errors
 from musicfw.plot.canvas import (
     INK,
     KINDS,
@@ -30,16 +31,6 @@ from musicfw.types import Codebook
 
 _EPS = float(np.finfo(np.float64).eps)
 _DOTS = 500
-
-
-def relative_errors(originals: FloatArray, recovered: FloatArray) -> FloatArray:
-    """Return ``||x̂ − x|| / ||x||`` per row, shape (N,); NaN where there is no x̂.
-
-    A row of zeros has no length to compare with: there it is ``||x̂||``.
-    """
-    length = np.linalg.norm(originals, axis=1)
-    errors: FloatArray = np.linalg.norm(recovered - originals, axis=1)
-    return errors / np.where(length > 0.0, length, 1.0)
 
 
 def inversion_comparison(
@@ -110,7 +101,7 @@ def _image_rows(
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
         ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-    errors = relative_errors(originals, recovered)
+    errors = relative_errors(recovered, originals)
     texts = ["no point" if np.isnan(error) else f"{error:.1e}" for error in errors]
     axes[2].set_xticks(lefts + (width - 1) / 2.0, texts, fontsize=8)
     axes[2].tick_params(length=0)
@@ -140,12 +131,13 @@ def _feature_panels(
     for place, feature in enumerate(chosen):
         ax = figure.add_subplot(rows, columns, place + 1)
         x, y = originals[dots, feature], recovered[dots, feature]
-        both = np.concatenate([x, y[np.isfinite(y)]])
-        ends = [both.min(), both.max()]
-        ax.plot(ends, ends, color="#999999", linewidth=0.8, zorder=1)
-        ax.scatter(x, y, s=10, color=KINDS[0], alpha=0.7, linewidths=0, zorder=2)
+        low, high = _limits(x, y)
+        ax.plot([low, high], [low, high], color="#999999", linewidth=0.8, zorder=1)
+        ax.scatter(x, y, s=12, color=KINDS[0], alpha=0.7, linewidths=0, zorder=2)
+        ax.set(xlim=(low, high), ylim=(low, high), aspect="equal")
         tidy(ax)
         ax.tick_params(labelsize=7)
+        ax.ticklabel_format(useOffset=False)
         ax.locator_params(nbins=4)
         name = str(feature_names[feature]) if feature_names is not None else f"feature {feature}"
         set_title(ax, shortened(name, 24))
@@ -154,6 +146,14 @@ def _feature_panels(
     figure.supylabel("recovered value", fontsize=9)
     figure.suptitle(f"Recovered over original value{of}", fontsize=10)
     return figure
+
+
+def _limits(x: FloatArray, y: FloatArray) -> tuple[float, float]:
+    """Return limits around all values, wide enough that rounding does not fill the panel."""
+    both = np.concatenate([x, y[np.isfinite(y)]])
+    low, high = float(both.min()), float(both.max())
+    margin = 0.05 * max(high - low, 0.01 * abs(low), 0.01 * abs(high)) or 1.0
+    return low - margin, high + margin
 
 
 def inversion_error(

@@ -219,7 +219,8 @@ def paths_on_map(
 def _map_behind(ax: Axes, trajectory: Trajectory, lattice: Lattice) -> None:
     codebook = trajectory.codebook
     heights = neighbour_distances(codebook)
-    draw_cells(ax, lattice, array=heights, cmap="Greys", clim=(heights.min(), 2.5 * heights.max()))
+    limits = (heights.min(), 2.5 * max(1e-12, heights.max()))
+    draw_cells(ax, lattice, array=heights, cmap="Greys", clim=limits, edgecolors="#e9e9e9")
     chosen = trajectory.target_units
     outline = PolyCollection(
         list(cell_polygons(lattice)[chosen]), facecolors=TARGET, edgecolors=INK, linewidths=0.8

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.cluster.hierarchy import linkage
-from scipy.spatial.distance import pdist, squareform
 
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.errors import UsageError
@@ -40,6 +38,10 @@ def cluster_units(prototypes: FloatArray, *, clusters: int | None = None) -> Int
         _check_number(clusters, units)
     if units == 1:
         return np.zeros(1, dtype=np.intp)
+    # Imported where it is used: scipy's clustering would double the time of `import musicfw`.
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import pdist, squareform
+
     condensed = pdist(prototypes)
     tree = linkage(condensed, method="ward")
     if clusters is not None:

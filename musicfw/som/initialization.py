@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 
 from musicfw.arrays import FloatArray
 from musicfw.lattice import Lattice
@@ -60,8 +59,8 @@ def principal_components(centred: FloatArray) -> FloatArray:
     gram = X @ X.T if wide else X.T @ X
     size = gram.shape[0]
     count = min(2, size)
-    values, vectors = scipy.linalg.eigh(gram, subset_by_index=(size - count, size - 1))
-    values, vectors = values[::-1], vectors[:, ::-1]
+    values, vectors = np.linalg.eigh(gram)
+    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
     significant = values > max(rows, dimension) * np.finfo(np.float64).eps * values[0]
     deviations = np.sqrt(np.where(significant, values, 0.0) / rows)
     directions = vectors.T @ X if wide else vectors.T

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from minisom import MiniSom
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem, param
 from musicfw.arrays import FloatArray, IntArray
@@ -168,6 +167,8 @@ def _untrained(params: MiniSomParams, problem: TrainingProblem) -> Any:
     lattice, dimension = problem.lattice, problem.points.shape[1]
     sigma = _sigma(params, lattice)
     _check(params, lattice, sigma=sigma, dimension=dimension)
+    from minisom import MiniSom
+
     return MiniSom(
         lattice.columns,
         lattice.rows,

@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 from annotated_types import Ge, Le
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem, param
@@ -142,6 +141,8 @@ def statistics(chunk: _WorkArray, prototypes: FloatArray) -> Statistics:
     squared += np.einsum("nd,nd->n", chunk, chunk)
     np.maximum(squared, 0.0, out=squared)
     # One column per point with a single 1: four to six times as fast as sorted add.reduceat.
+    import scipy.sparse  # here, so that `import musicfw` stays quick
+
     membership = scipy.sparse.csc_array(
         (np.ones(rows, dtype=chunk.dtype), winners, np.arange(rows + 1)), shape=(units, rows)
     )
@@ -199,8 +200,8 @@ def radius_schedule(params: NativeParams, lattice: Lattice) -> FloatArray:
     """Return the radius of every epoch, shape (epochs,), falling linearly.
 
     A single epoch uses ``radius_end``. A quarter of the larger side is enough to unfold a map that
-    begins as a plane or a sample: half of it ended with a larger quantization error, and no smaller
-    topographic error, on digits, Fashion-MNIST, blobs and a uniform square.
+    begins as a plane or a sample: half of it ended with a larger quantization error, at about the
+    same topographic error, on digits, Fashion-MNIST, blobs, a swiss roll and a uniform square.
     """
     end = params.radius_end
     start = params.radius_start

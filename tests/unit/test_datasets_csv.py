@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -196,7 +196,6 @@ def test_the_line_counts_records_that_span_lines(load_text):
         load_text('"a\nname",b\n1,2\n3,x\n')
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(max_size=60), st.text('a1.,;"\n\r e-_\x00é', max_size=40)))
 def test_any_bytes_are_a_table_or_refused_as_data(content):
     with tempfile.TemporaryDirectory() as folder:

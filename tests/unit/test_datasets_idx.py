@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -109,7 +109,6 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path, content, message):
         load(tmp_path)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40), st.booleans())
 def test_any_bytes_are_images_or_refused_as_data(content, gz):
     with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -190,7 +190,6 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path, content, load):
             load(tmp_path / "x")
 
 
-@settings(deadline=None)
 @given(st.sampled_from([(NPY, load_npy), (NPZ, load_npz)]), st.data())
 def test_damaged_bytes_are_read_as_points_or_refused_as_data(case, data):
     content, load = bytearray(case[0]), case[1]

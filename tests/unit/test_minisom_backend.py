@@ -109,9 +109,9 @@ def test_every_option_reaches_minisom():
         "sigma_decay_function": "inverse_decay_to_one",
         "neighborhood_function": "bubble",
     }
-    trained = fit(POINTS, LATTICE, epochs=2, random_order=False, initialization="random", **options)
+    trained = fit(POINTS, LATTICE, epochs=3, random_order=False, initialization="random", **options)
     som = plain_minisom(LATTICE, **options)
-    som.train(POINTS, 2, use_epochs=True)
+    som.train(POINTS, 3, use_epochs=True)
     np.testing.assert_array_equal(
         prototypes_by_unit(som.get_weights(), LATTICE), trained.prototypes
     )

@@ -1,0 +1,5 @@
+"""``python -m musicfw``: the command line."""
+
+from musicfw.cli import main
+
+main()
