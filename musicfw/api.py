@@ -96,10 +96,16 @@ class Factory(Generic[T_co]):
         One line for listings.
     traits : frozenset of str
         What the host and the conformance kit may rely on.
+
+    Notes
+    -----
+    ``reserved_params`` are the arguments of the verb that uses the factory: a field of ``params``
+    cannot have their names, for ``verb(…, **params)`` could not tell them apart.
     """
 
     kind: ClassVar[str] = ""
     known_traits: ClassVar[frozenset[str]] = frozenset()
+    reserved_params: ClassVar[frozenset[str]] = frozenset()
 
     name: str
     params: type
@@ -146,6 +152,9 @@ class SolverFactory(Factory[Solver]):
 
     kind: ClassVar[str] = "solver"
     known_traits: ClassVar[frozenset[str]] = frozenset({"regularised"})
+    reserved_params: ClassVar[frozenset[str]] = frozenset(
+        {"codebook", "registry", "self", "solver", "squared_distances", "tolerance"}
+    )
 
 
 # --- backends ------------------------------------------------------------------------------------
@@ -202,6 +211,10 @@ class BackendFactory(Factory[Backend]):
     """A factory of training backends."""
 
     kind: ClassVar[str] = "backend"
+    reserved_params: ClassVar[frozenset[str]] = frozenset(
+        {"X", "backend", "clusters", "feature_names", "image_shape", "labels", "lattice"}
+        | {"progress", "registry", "scaling", "seed"}
+    )
 
 
 # --- policies ------------------------------------------------------------------------------------
@@ -272,6 +285,9 @@ class PolicyFactory(Factory[Policy]):
     """A factory of control policies."""
 
     kind: ClassVar[str] = "policy"
+    reserved_params: ClassVar[frozenset[str]] = frozenset(
+        {"codebook", "policy", "progress", "registry", "steps", "target", "until", "x"}
+    )
 
 
 # --- datasets ------------------------------------------------------------------------------------

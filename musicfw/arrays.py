@@ -91,6 +91,21 @@ def as_points(value: npt.ArrayLike, *, name: str, dimension: int) -> FloatArray:
     return as_matrix(array, name=name, columns=dimension)
 
 
+def as_activations(
+    value: npt.ArrayLike, *, name: str, units: int, finite: bool = True
+) -> FloatArray:
+    """Return one pattern of squared distances (M,) or many (N, M) as a float64 matrix (N, M)."""
+    array = _as_float(value, name=name, column_names=None)
+    if array.ndim == 1:
+        array = array[np.newaxis, :]
+    if array.ndim == 2 and array.shape[1] != units:
+        raise DataError(
+            f"{name}: expected {units} columns, one per prototype, got {array.shape[1]} (shape "
+            f"{array.shape}); give the squared distances to every prototype of this map"
+        )
+    return as_matrix(array, name=name, finite=finite)
+
+
 def as_training_data(
     value: npt.ArrayLike, *, name: str = "X", column_names: Sequence[str] | None = None
 ) -> FloatArray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 import pluggy
@@ -128,15 +128,36 @@ def entry_points() -> Iterator[EntryPoint]:
         if name is None or normal_name(name) in seen:
             continue
         seen.add(normal_name(name))
-        for point in distribution.entry_points:
-            if point.group == GROUP:
-                yield EntryPoint(
-                    distribution=name,
-                    version=distribution.version,
-                    name=point.name,
-                    value=point.value,
-                    load=point.load,
-                )
+        yield from _entry_points_of(distribution, name)
+
+
+def _entry_points_of(
+    distribution: importlib.metadata.Distribution, name: str
+) -> Iterator[EntryPoint]:
+    version = distribution.version or "(no version)"
+    try:
+        points = list(distribution.entry_points)
+    except Exception as err:
+        # Any distribution's file may be garbled; it concerns us only if it means to be a plugin.
+        if f"[{GROUP}]" in (distribution.read_text("entry_points.txt") or ""):
+            cause = RefusedError(f"entry_points.txt cannot be read: {type(err).__name__}: {err}")
+
+            def refuse() -> Any:
+                raise cause
+
+            yield EntryPoint(
+                distribution=name, version=version, name="?", value="?", load=refuse
+            )
+        return
+    for point in points:
+        if point.group == GROUP:
+            yield EntryPoint(
+                distribution=name,
+                version=version,
+                name=point.name,
+                value=point.value,
+                load=point.load,
+            )
 
 
 def load(point: EntryPoint) -> Loaded:
@@ -236,6 +257,12 @@ def _check_factory(factory: api.Factory[Any], where: str) -> None:
     if unknown:
         raise RefusedError(
             f"{where}.traits: expected some of {sorted(factory.known_traits)}, got {unknown}"
+        )
+    taken = sorted({f.name for f in fields(factory.params)} & factory.reserved_params)
+    if taken:
+        raise RefusedError(
+            f"{where}.params: the option {taken[0]!r} has the name of an argument that every "
+            f"{factory.kind} is called with; give it another name"
         )
     try:
         factory.params()

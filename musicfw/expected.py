@@ -207,20 +207,17 @@ def _refusal(path: Path, tp: Any, text: str) -> Misfit:
 
 def _plain_misfit(code: str, path: Path, tp: Any, value: Any) -> Misfit:
     choices = [choice for member in _members(tp) for choice in _choices(member)]
-    hint = None
-    if isinstance(value, str):
-        hint = did_you_mean(value, [c for c in choices if isinstance(c, str)])
-    if code == "unknown-choice":
-        return code, path, f"expected {describe(tp)}, got {value!r}", hint
+    hint = did_you_mean(value, map(str, choices)) if isinstance(value, str) else None
     families = {_family(member) for member in _members(tp)}
     if types.NoneType in get_args(_bare(tp)):
         families.add("null")
+    if code != "out-of-range" and hint is None:
+        hint = _advice(families, value, items=_family(_child(_members(tp)[0], 0)))
     expected = describe(tp)
     if "float" in families and isinstance(value, int | float) and not _is_finite(value):
         expected = expected.replace("a number", "a finite number")
-    if code == "wrong-type" and hint is None:
-        hint = _advice(families, value, items=_family(_child(_members(tp)[0], 0)))
-    return code, path, f"expected {expected}, got {in_words(value)}", hint
+    got = repr(value) if code == "unknown-choice" else in_words(value)
+    return code, path, f"expected {expected}, got {got}", hint
 
 
 def _is_finite(value: float) -> bool:
@@ -281,10 +278,10 @@ def _describe(tp: Any, *, plural: bool) -> str:
         # Constraints around a union (Annotated[float | None, Gt(0)]) hold for each of its members.
         members = [Annotated[(m, *constraints)] if constraints else m for m in args]
         parts = [_describe(m, plural=plural) for m in members if _bare(m) is not types.NoneType]
-        text = _listed(parts)
-        # After "a list of integers", a bare "or null" would speak of its items.
-        comma = "," if "list" in text else ""
-        return f"{text}{comma} or null" if types.NoneType in args else text
+        null = ["null"] if types.NoneType in args else []
+        if null and len(parts) == 1 and "list" in parts[0]:
+            return f"{parts[0]}, or null"  # a bare "or null" would speak of its items
+        return _listed(parts + null)
     choices = _choices(bare)
     if choices:
         return _listed([_literal(choice) for choice in choices])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from musicfw import geometry
 from musicfw.api import CentredSystem, RawSolution, SolverFactory
-from musicfw.arrays import BoolArray, FloatArray, as_matrix, read_only
+from musicfw.arrays import BoolArray, FloatArray, as_activations, read_only
 from musicfw.errors import UsageError
 from musicfw.geometry import WellPosedness
 from musicfw.params import params_from_keywords, params_to_tree
@@ -128,8 +128,9 @@ class Inverter:
         elapsed_s = time.perf_counter() - started
         finite: BoolArray = np.asarray(np.isfinite(u).all(axis=1))
         u = np.where(finite[:, np.newaxis], u, 0.0)
-        hidden = self._hidden_radius(u, rhs, mean_e)
-        residual = _residual(self._system, u, rhs, mean_e, hidden, distances)
+        with np.errstate(over="ignore"):
+            hidden = self._hidden_radius(u, rhs, mean_e)
+            residual = _residual(self._system, u, rhs, mean_e, hidden, distances)
         status = self._status(valid, finite, residual, hidden)
         points = self._scaling.to_original(self._system.centroid + u)
         unusable = ~(valid & finite)
@@ -147,16 +148,14 @@ class Inverter:
 
     def _checked(self, squared_distances: npt.ArrayLike) -> tuple[FloatArray, BoolArray]:
         """Return the distances (N, M), harmless where invalid, and which rows are valid."""
-        value = np.asarray(squared_distances)
-        distances = as_matrix(
-            value[np.newaxis] if value.ndim == 1 else value,
-            name="squared_distances",
-            columns=self._system.units,
-            finite=False,
+        distances = as_activations(
+            squared_distances, name="squared_distances", units=self._system.units, finite=False
         )
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             floor = -_ROUNDING * np.abs(distances).max(axis=1, initial=0.0)
-            valid = np.isfinite(distances).all(axis=1) & (distances.min(axis=1) >= floor)
+            # A square that overflows is as good as infinite: no residual could be told.
+            size2 = np.einsum("nm,nm->n", distances, distances)
+            valid = np.isfinite(size2) & (distances.min(axis=1) >= floor)
         if not valid.all():
             # The centroid's own distances: solvable by anyone, and replaced by NaN afterwards.
             distances = np.where(valid[:, np.newaxis], distances, self._system.squared_norms)
@@ -166,18 +165,16 @@ class Inverter:
         """Return u, shape (N, D), after checking what the solver returned."""
         with self._provided.calling("solve"), np.errstate(all="ignore"):
             solution = self._factorisation.solve(read_only(rhs))
-        shape = (self._system.dimension, rhs.shape[1])
         if not isinstance(solution, RawSolution):
             raise self._provided.error(
                 "solve", f"expected a RawSolution, got {type(solution).__name__}"
             )
-        coordinates = solution.coordinates
-        if not isinstance(coordinates, np.ndarray) or coordinates.shape != shape:
-            raise self._provided.error(
-                "solve",
-                f"expected coordinates of shape (D, B) = {shape}, got "
-                f"{getattr(coordinates, 'shape', type(coordinates).__name__)}",
-            )
+        coordinates = self._provided.checked(
+            solution.coordinates,
+            call="solve",
+            name="coordinates (D, B)",
+            shape=(self._system.dimension, rhs.shape[1]),
+        )
         return np.ascontiguousarray(coordinates.T, dtype=np.float64)
 
     def _hidden_radius(self, u: FloatArray, rhs: FloatArray, mean_e: FloatArray) -> FloatArray:
@@ -206,7 +203,7 @@ class Inverter:
         regularised = "regularised" in self._provided.factory.traits
         misfit = Status.REGULARISED if regularised else Status.INCONSISTENT
         return np.select(
-            [~valid, ~finite, residual > self._tolerance, hidden > 0.0],
+            [~valid, ~finite, ~(residual <= self._tolerance), hidden > 0.0],
             [
                 np.int8(Status.INVALID_INPUT),
                 np.int8(Status.FAILED),

@@ -30,6 +30,9 @@ from musicfw.yamlpos import Document, Path, format_path
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+# Python refuses to write integers with more digits than 4300 as text, hence as JSON.
+_LARGEST = 10**4000
+
 __all__ = [
     "build_params",
     "params_from_keywords",
@@ -228,7 +231,8 @@ def _plain(value: Any, path: Path, foreign: dict[Path, Any]) -> Any:
         return _plain(value.tolist(), path, foreign)
     if isinstance(value, enum.Enum):
         return _plain(value.value, path, foreign)
-    if value is None or isinstance(value, bool | int | float | str):
+    is_huge = isinstance(value, int) and abs(value) > _LARGEST
+    if not is_huge and (value is None or isinstance(value, bool | int | float | str)):
         return value
     if isinstance(value, os.PathLike):
         return os.fspath(value)

@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from musicfw import api
 from musicfw.discovery import (
     BUILTIN,
@@ -58,8 +61,19 @@ class Provided:
             yield
         except MusicfwError:
             raise
-        except Exception as err:
+        except (Exception, SystemExit) as err:
             raise self.error(call, f"{type(err).__name__}: {err}") from err
+
+    def checked(
+        self, value: Any, *, call: str, name: str, shape: tuple[int, ...]
+    ) -> npt.NDArray[Any]:
+        """Return what ``call`` gave as ``name`` if it is an array of real numbers of this shape."""
+        if not isinstance(value, np.ndarray) or value.shape != shape:
+            got = getattr(value, "shape", type(value).__name__)
+            raise self.error(call, f"expected {name} of shape {shape}, got {got}")
+        if value.dtype.kind not in "fiub":
+            raise self.error(call, f"expected {name} of real numbers, got {value.dtype}")
+        return value
 
     def error(self, call: str, what: str) -> PluginError:
         """Return the error that says that ``call`` of this plugin went wrong."""
@@ -173,7 +187,7 @@ class Registry:
                     continue
                 try:
                     observer.function(**{name: arguments[name] for name in observer.arguments})
-                except Exception as err:
+                except (Exception, SystemExit) as err:
                     record = plugin.record
                     complaints.append(
                         f"plugin {record.distribution} {record.version} failed in {hook}: "
@@ -279,6 +293,10 @@ def provided(kind: str, use: str | api.Factory[Any], registry: Registry | None) 
         if use.kind != kind:
             raise UsageError(f"{kind}: expected a {kind} factory, got a {use.kind} factory")
         return Provided(factory=use, record=EntryPoint.of_object(use).record("loaded"))
+    if not isinstance(use, str):
+        raise UsageError(
+            f"{kind}: expected the name of a {kind} or a factory, got {type(use).__name__}"
+        )
     return (registry or default_registry()).find(kind, use)
 
 

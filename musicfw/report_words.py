@@ -25,6 +25,10 @@ _READABLE = {
     "reached": "reached the target",
     "median_arrival": "median arrival step",
     "path_over_chord": "path length / chord",
+    "dead_units": "units without training points",
+    "is_exact": "every point determined uniquely",
+    "max_hidden_radius": "largest hidden radius",
+    "longest_step_over_mean": "longest step / mean step",
     "stops": "how paths ended",
     "statuses": "statuses",
     "spec_sha256": "SHA-256 of the spec",
@@ -72,7 +76,7 @@ def readable(key: str) -> str:
     if key in _READABLE:
         return _READABLE[key]
     words = key[:-2] + " (s)" if key.endswith("_s") else key
-    return words.replace("_", " ")
+    return words.replace("held_out", "held-out").replace("_", " ")
 
 
 def leaves(tree: Mapping[str, Any], *, known: Iterable[str] = ()) -> Iterator[tuple[str, str]]:

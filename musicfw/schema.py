@@ -109,6 +109,7 @@ def _accept_what_spec_accepts(schema: dict[str, Any]) -> None:
     given = {"not": {"type": "null"}}
     target["oneOf"] = [{"required": [k], "properties": {k: given}} for k in TARGET_KINDS]
     start["not"] = {
+        "type": "object",
         "required": ["rows"],
         "properties": {"rows": given},
         "anyOf": [{"required": [key], "properties": {key: given}} for key in ("count", "label")],

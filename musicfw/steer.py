@@ -170,22 +170,19 @@ def _one_step(
     here = record.frames[record.done]
     if not isinstance(move, Move):
         raise chosen.error("advance", f"expected a Move, got {type(move).__name__}")
-    for name, value, shape in (
-        ("points", move.points, here.shape),
-        ("settled", move.settled, active.shape),
-    ):
-        if not isinstance(value, np.ndarray) or value.shape != shape:
-            got = getattr(value, "shape", type(value).__name__)
-            raise chosen.error("advance", f"expected {name} of shape {shape}, got {got}")
-    finite = np.isfinite(move.points).all(axis=1)
+    points = chosen.checked(move.points, call="advance", name="points", shape=here.shape)
+    settled = chosen.checked(move.settled, call="advance", name="settled", shape=active.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A point so far away that its distances overflow is as good as infinite.
+        finite = np.isfinite(np.einsum("nd,nd->n", points, points, dtype=np.float64))
     moved = active & finite
     there = record.frames[record.done + 1]
     np.copyto(there, here)
     # Only what differs: -0.0 stays -0.0, and an unmoved point is the input bit for bit.
-    np.copyto(there, move.points, where=moved[:, np.newaxis] & (move.points != here))
+    np.copyto(there, points, where=moved[:, np.newaxis] & (points != here))
     record.step_norm[record.done] = np.sqrt(np.einsum("nd,nd->n", there - here, there - here))
     record.stop[active & ~finite] = StopReason.DIVERGED
-    return np.asarray(move.settled | ~finite, dtype=np.bool_)
+    return np.asarray(settled.astype(np.bool_) | ~finite)
 
 
 def _note_arrivals(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,12 +125,15 @@ def _fit(
     shape = (lattice.units, scaled.shape[1])
     if not isinstance(raw, RawMap):
         raise chosen.error("fit", f"expected a RawMap, got {type(raw).__name__}")
-    if not isinstance(raw.prototypes, np.ndarray) or raw.prototypes.shape != shape:
-        got = getattr(raw.prototypes, "shape", type(raw.prototypes).__name__)
-        raise chosen.error("fit", f"expected prototypes of shape (M, D) = {shape}, got {got}")
+    chosen.checked(raw.prototypes, call="fit", name="prototypes (M, D)", shape=shape)
     if not np.isfinite(raw.prototypes).all():
         unit = int(np.flatnonzero(~np.isfinite(raw.prototypes).all(axis=1))[0])
         raise chosen.error("fit", f"the prototype of unit {unit} is not finite")
+    if not isinstance(raw.history, Mapping):
+        got = type(raw.history).__name__
+        raise chosen.error("fit", f"expected history as a mapping of arrays, got {got}")
+    for name, values in raw.history.items():
+        chosen.checked(values, call="fit", name=f"history[{name!r}]", shape=np.shape(values))
     return raw
 
 

@@ -485,7 +485,8 @@ class Trajectory:
         """
         frames, count, dimension = self.points.shape
         flat = self.scaling.to_map(self.points.reshape(-1, dimension))
-        return self.codebook.squared_distances(flat, units).reshape(frames, count, -1)
+        squared = self.codebook.squared_distances(flat, units)
+        return squared.reshape(frames, count, squared.shape[1])
 
     def counts(self) -> dict[StopReason, int]:
         """Return how many points have each stop reason, without those that none has."""

@@ -147,9 +147,7 @@ def overlay(document: Document, override: str) -> tuple[Document, list[Problem]]
     value = container[path[-1]] = reader.read()
     if reader.is_fatal:
         return document, reader.problems
-    for old in [p for p in marks if p[: len(path)] == path]:
-        del marks[old]
-    marks |= reader.marks
+    marks = {p: m for p, m in marks.items() if p[: len(path)] != path} | reader.marks
     marks[path] = (steps[-1][2], steps[-1][2] if value is None else reader.marks[path][1])
     return Document(tree=tree, marks=marks, source=document.source), reader.problems
 

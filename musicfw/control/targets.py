@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, IntArray, as_matrix, as_unit_indices
+from musicfw.arrays import FloatArray, IntArray, as_activations, as_unit_indices
 from musicfw.errors import UsageError, did_you_mean, one_of
 from musicfw.som.clusters import cluster_units
 from musicfw.types import Codebook
@@ -136,9 +136,13 @@ def resolve_target(target: Target, codebook: Codebook) -> ResolvedTarget:
     """
     direction = -1.0 if target.away else 1.0
     if target.kind == "activations":
-        goals = as_matrix(
-            np.atleast_2d(target.value), name="Target.activations", columns=codebook.units
-        )[0]
+        patterns = as_activations(target.value, name="Target.activations", units=codebook.units)
+        if patterns.shape[0] != 1:
+            raise UsageError(
+                f"Target.activations: expected one pattern (M,), got {patterns.shape[0]} rows; "
+                f"steer to one at a time"
+            )
+        goals = patterns[0]
         if (goals < 0).any():
             raise UsageError("Target.activations: expected squared distances, got negative ones")
         home = np.array([int(goals.argmin())], dtype=np.intp)
@@ -159,6 +163,8 @@ def _cell(value: Any, codebook: Codebook) -> IntArray:
             "Target.cell: the codebook has no lattice; use Target.units, or give Codebook a lattice"
         )
     row, column = value
+    if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in value):
+        raise UsageError(f"Target.cell: expected a row and a column (integers), got {value!r}")
     return np.array([codebook.lattice.unit(row, column)], dtype=np.intp)
 
 

@@ -107,11 +107,6 @@ def tidy(ax: Axes) -> None:
     ax.set_axisbelow(True)
 
 
-def counted(count: int, thing: str) -> str:
-    """Return ``1 point``, ``2,000 points``."""
-    return f"{count:,} {thing}" + ("" if count == 1 else "s")
-
-
 def shortened(text: str, length: int) -> str:
     """Return ``text``, cut to ``length`` characters with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -102,7 +102,7 @@ def _image_rows(
         ax.spines[:].set_visible(False)
         ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     errors = relative_errors(recovered, originals)
-    texts = ["no point" if np.isnan(error) else f"{error:.1e}" for error in errors]
+    texts = ["no point" if np.isnan(error) else f"{error:.2g}" for error in errors]
     axes[2].set_xticks(lefts + (width - 1) / 2.0, texts, fontsize=8)
     axes[2].tick_params(length=0)
     axes[2].set_xlabel("relative error", fontsize=9)
@@ -138,7 +138,7 @@ def _feature_panels(
         tidy(ax)
         ax.tick_params(labelsize=7)
         ax.ticklabel_format(useOffset=False)
-        ax.locator_params(nbins=4)
+        ax.locator_params(nbins=3)
         name = str(feature_names[feature]) if feature_names is not None else f"feature {feature}"
         set_title(ax, shortened(name, 24))
     of = "" if chosen.size == spread.size else f" ({chosen.size} worst of {spread.size} features)"
@@ -152,7 +152,8 @@ def _limits(x: FloatArray, y: FloatArray) -> tuple[float, float]:
     """Return limits around all values, wide enough that rounding does not fill the panel."""
     both = np.concatenate([x, y[np.isfinite(y)]])
     low, high = float(both.min()), float(both.max())
-    margin = 0.05 * max(high - low, 0.01 * abs(low), 0.01 * abs(high)) or 1.0
+    span, size = high - low, max(abs(low), abs(high))
+    margin = 0.05 * span if span > 1e-6 * size else 0.1 * size or 1.0
     return low - margin, high + margin
 
 

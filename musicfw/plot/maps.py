@@ -20,7 +20,6 @@ from musicfw.plot.canvas import (
     KINDS,
     add_colorbar,
     colour_limits,
-    counted,
     describe,
     draw_cells,
     ink_on,
@@ -110,8 +109,8 @@ def hit_map(hits: npt.ArrayLike, lattice: Lattice, *, ax: Axes | None = None) ->
     inks = [ink_on(cmap(count / top)) if count else INK for count in counts]
     write_in_cells(ax, lattice, [str(int(c)) if c else "" for c in counts], colours=inks)
     add_colorbar(ax, cells, label="points")
-    points, empty = counted(int(counts.sum()), "point"), int(np.count_nonzero(counts == 0))
-    set_title(ax, f"Hits: {points}, {counted(empty, 'empty unit')}\n{describe(lattice)}")
+    total, empty = int(counts.sum()), int(np.count_nonzero(counts == 0))
+    set_title(ax, f"Hits (points: {total:,}, empty units: {empty:,})\n{describe(lattice)}")
     return ax
 
 

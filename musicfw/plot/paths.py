@@ -337,7 +337,7 @@ def feature_changes(
     largest = np.max([np.abs(np.median(change, axis=0)) for change in changes], axis=0)
     chosen = np.argsort(-largest, kind="stable")[:at_most]
     height = 0.15 * len(changes) + 0.1
-    ax = new_axes(ax, size=(6.5, chosen.size * height + 1.4))
+    ax = new_axes(ax, size=(7.5, chosen.size * height + 1.4))
     rows = np.arange(chosen.size)
     entries = {}
     pitch = 0.8 / len(changes)
@@ -356,7 +356,7 @@ def feature_changes(
     ax.set_ylim(chosen.size - 0.4, -0.6)
     several = "\nbar: median; line: the middle 80 % of points" if changes[0].shape[0] > 1 else ""
     set_labels(ax, f"change from start to end, in the map's units{several}", "")
-    plain_legend(ax, entries, loc="best")
+    plain_legend(ax, entries, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     set_title(ax, "Features that changed most")
     return ax
 

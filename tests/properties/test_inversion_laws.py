@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -145,7 +147,7 @@ def test_ridge_tends_to_exact_monotonically_as_alpha_falls(seed, dimension):
         np.linalg.norm(mf.invert(codebook, distances, solver="ridge", alpha=a).points - exact)
         for a in alphas
     ]
-    assert all(after <= before + 1e-12 for before, after in zip(gaps, gaps[1:], strict=False))
+    assert all(after <= before + 1e-12 for before, after in itertools.pairwise(gaps))
     # u_ridge − u = −λ/(σ² + λ) u in every direction, so the gap is at most λ/σ_r² |u|.
     reach = np.linalg.norm(exact - prototypes.mean(axis=0))
     assert gaps[-1] <= 1e-8 / sigma_min(prototypes) ** 2 * reach + 1e-9 * (1 + reach)

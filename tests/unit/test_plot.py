@@ -158,7 +158,7 @@ def test_hit_map_writes_the_count_of_every_unit_with_points():
     ax = plot.hit_map([0, 3, 12, 0], Lattice(rows=2, columns=2))
     assert {"3", "12"} <= {text.get_text() for text in ax.texts}
     assert "0" not in {text.get_text() for text in ax.texts}
-    assert "15 points, 2 empty units" in ax.get_title()
+    assert "points: 15, empty units: 2" in ax.get_title()
 
 
 def test_label_map_gives_one_colour_per_label_and_its_own_to_empty_units():

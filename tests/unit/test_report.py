@@ -215,7 +215,7 @@ def test_the_summary_names_the_numbers(page):
 
 
 def test_unknown_numbers_are_shown_with_readable_names(page):
-    assert "held out: odd measure" in page.text
+    assert "held-out: odd measure" in page.text
     assert "new number" in page.text
 
 
