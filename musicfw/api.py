@@ -227,25 +227,46 @@ class SteeringProblem:
     Parameters
     ----------
     codebook : Codebook
-        The map's prototypes.
+        The map's prototypes, in the features that may change (D of them).
     points : ndarray, shape (N, D)
         Where the points start, in the map's units, read-only.
     units : ndarray of intp, shape (K,)
         Units of the target.
-    goals : ndarray, shape (K,)
+    goals : ndarray, shape (N, K)
         Squared distances to ``units`` that are wanted at the end: 0 to be at a prototype.
-    direction : float
-        +1 to approach the goals, −1 to move away from them.
+    directions : ndarray, shape (K,)
+        +1 to approach a goal, −1 to move away from it.
+    weights : ndarray, shape (K,)
+        How much each unit of the target counts beside the others; 1 unless targets are combined.
+    waypoints : ndarray of intp, shape (W,)
+        Units to pass in this order, if the target is a path; else empty.
     steps : int
         How many steps the host will ask for at most.
+    frozen_distances : ndarray, shape (N, M), or None
+        The part of every squared distance that cannot change, because its features are frozen.
+    lower, upper : ndarray, shape (D,), or None
+        Bounds that no point may cross. Given only to policies with the trait ``bounds``.
+    cost : ndarray, shape (D,), or None
+        Price of changing each feature, mean 1. Given only to policies with the trait ``cost``.
     """
 
     codebook: Codebook
     points: FloatArray
     units: IntArray
     goals: FloatArray
-    direction: float
+    directions: FloatArray
+    weights: FloatArray
+    waypoints: IntArray
     steps: int
+    frozen_distances: FloatArray | None = None
+    lower: FloatArray | None = None
+    upper: FloatArray | None = None
+    cost: FloatArray | None = None
+
+    @property
+    def approaches(self) -> bool:
+        """Whether the target is one set of units to come near to."""
+        return bool((self.directions > 0).all() and not self.goals.any())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -282,11 +303,13 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFactory(Factory[Policy]):
-    """A factory of control policies."""
+    """A factory of control policies. Traits ``bounds`` and ``cost``: it heeds them."""
 
     kind: ClassVar[str] = "policy"
+    known_traits: ClassVar[frozenset[str]] = frozenset({"bounds", "cost"})
     reserved_params: ClassVar[frozenset[str]] = frozenset(
-        {"codebook", "policy", "progress", "registry", "steps", "target", "until", "x"}
+        {"codebook", "cost", "frozen", "lower", "off_manifold", "policy", "progress", "registry"}
+        | {"steps", "target", "until", "upper", "x"}
     )
 
 

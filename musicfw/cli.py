@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from musicfw import __version__
+from musicfw.api import Factory, PolicyFactory, SolverFactory
 from musicfw.errors import MusicfwError, UsageError
 from musicfw.plugins import load_registry
 
@@ -189,7 +190,7 @@ def invert(
         load_array(activations),
         solver=solver,
         registry=load_registry(block=no_plugin),
-        **_keywords(params),
+        **_keywords(params, SolverFactory),
     )
     save_array(out, inversion.points)
     counts = ", ".join(f"{n} {status.name}" for status, n in inversion.counts().items())
@@ -246,7 +247,7 @@ def steer(
             until=until,
             registry=load_registry(block=no_plugin),
             progress=lambda done, total: progress("steer", done, total),
-            **_keywords(params),
+            **_keywords(params, PolicyFactory),
         )
     save_trajectory(out, path)
     counts = ", ".join(f"{n} {reason.name}" for reason, n in path.counts().items())
@@ -311,7 +312,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
             bar.stop()
 
 
-def _keywords(settings: tuple[str, ...]) -> dict[str, Any]:
+def _keywords(settings: tuple[str, ...], kind: type[Factory[Any]]) -> dict[str, Any]:
     """Return ``NAME=VALUE`` settings with their values read as YAML."""
     from musicfw.yamlpos import load
 
@@ -320,6 +321,8 @@ def _keywords(settings: tuple[str, ...]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError(f"--with: expected NAME=VALUE, got {setting!r}")
+        if name in kind.reserved_params:
+            raise UsageError(f"--with: expected an option of the {kind.kind}, got {name!r}")
         document, problems = load(f"value: {text}", source="<--with>")
         if document is None or problems:
             raise UsageError(f"--with: expected a YAML value after {name}=, got {text!r}")

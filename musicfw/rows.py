@@ -24,7 +24,8 @@ def split_rows(
     Without a holdout both are all rows, and results on "held-out" rows are on training rows.
     """
     order = rng.permutation(count).astype(np.intp)
-    held = round(holdout * count)
+    # Who asks for a holdout gets one: else results on training rows would pass for held-out ones.
+    held = max(1, round(holdout * count)) if holdout else 0
     if count - held < 2:
         raise DataError(
             f"data: {count} rows with holdout {holdout:g} leave {count - held} to train on, "

@@ -34,7 +34,7 @@ from musicfw.store import (
     save_trajectory,
 )
 from musicfw.train import train
-from musicfw.types import Inversion, RunResult, TrainedMap, Trajectory
+from musicfw.types import Inversion, RunResult, StopReason, TrainedMap, Trajectory
 
 if TYPE_CHECKING:
     from musicfw.spec import ControlSpec, InvertSpec, RunSpec
@@ -129,7 +129,6 @@ class _Run:
         self._observe("data", dataset)
         starts = {c.id: start_rows(c, dataset, held_out) for c in self.spec.control}
         trained = self._map(dataset, train_rows)
-        save_json(self.partial / "state.json", {"spec_sha256": self.spec.sha256()})
         inversions = {
             i.id: self._inversion(i, trained, dataset, held_out) for i in self.spec.invert
         }
@@ -183,7 +182,12 @@ class _Run:
                 **params_to_tree(section.with_),
             )
 
-        return self._resumable("map", self.partial / "map.npz", make, save_map, load_map)
+        def save(path: Path, trained: TrainedMap) -> object:
+            # First, so that what is left of a run that is killed can always be resumed.
+            save_json(self.partial / "state.json", {"spec_sha256": self.spec.sha256()})
+            return save_map(path, trained)
+
+        return self._resumable("map", self.partial / "map.npz", make, save, load_map)
 
     def _inversion(
         self, section: InvertSpec, trained: TrainedMap, dataset: Dataset, held_out: IntArray
@@ -222,7 +226,7 @@ class _Run:
         stage = f"control.{section.id}"
 
         def make() -> Trajectory:
-            return steer(
+            path = steer(
                 trained,
                 dataset.points[rows],
                 target=target_of(section, trained, dataset, held_out),
@@ -233,6 +237,10 @@ class _Run:
                 progress=self._progress(stage),
                 **params_to_tree(section.with_),
             )
+            if (path.stop == StopReason.INTERRUPTED).any():
+                # A part of a path is of use to a caller, but is no finished stage.
+                raise KeyboardInterrupt
+            return path
 
         def save(path: Path, trajectory: Trajectory) -> object:
             return save_trajectory(path, trajectory, rows=rows)

@@ -24,9 +24,16 @@ def fresh_directory(wanted: Path) -> Path:
 
 def is_finished(directory: Path, spec: RunSpec, resume: bool) -> bool:
     """Whether a resumed run is complete already; refuse what must not be overwritten or mixed."""
+    here = Path.cwd()
+    if directory.resolve() in (here, *here.parents):
+        # It is renamed into place, which would leave the caller in a folder that is no more.
+        raise StoreError(
+            f"{directory}: expected a new run directory, got the current one or one above it; "
+            f"name a folder in it, such as {directory / 'out'}"
+        )
     partial = partial_directory(directory)
     if not resume:
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        if directory.exists() and not _is_empty(directory):
             raise StoreError(
                 f"{directory}: exists already, expected a new run directory; choose another --out, "
                 f"or remove it"
@@ -36,13 +43,17 @@ def is_finished(directory: Path, spec: RunSpec, resume: bool) -> bool:
                 f"{partial}: an unfinished run is there; continue it with --resume, or remove it"
             )
         return False
-    if directory.exists():
+    if directory.exists() and not _is_empty(directory):
         found = load_json(directory / "result.json")["provenance"]["spec_sha256"]
         _same_spec(directory, found, spec)
         return True
     if partial.exists():
         _same_spec(partial, load_json(partial / "state.json")["spec_sha256"], spec)
     return False
+
+
+def _is_empty(directory: Path) -> bool:
+    return directory.is_dir() and not any(directory.iterdir())
 
 
 def _same_spec(directory: Path, found: str, spec: RunSpec) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from musicfw.api import BackendFactory, RawMap, TrainingProblem
 from musicfw.arrays import FloatArray, as_training_data, read_only
 from musicfw.errors import UsageError
+from musicfw.geometry import nearest_squared_distances
 from musicfw.lattice import Lattice
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided
@@ -102,7 +103,15 @@ def train(
         history=raw.history,
         feature_names=None if feature_names is None else tuple(str(n) for n in feature_names),
         image_shape=image_shape,
+        distance_quantiles=_distance_quantiles(scaled, raw.prototypes),
     )
+
+
+def _distance_quantiles(points: FloatArray, prototypes: FloatArray) -> FloatArray:
+    """Return the percentiles of the distance to the nearest prototype, of 10 000 rows at most."""
+    some = points[:: max(1, points.shape[0] // 10_000)]
+    distances = np.sqrt(nearest_squared_distances(some, np.asarray(prototypes, np.float64)))
+    return np.quantile(distances, np.linspace(0.0, 1.0, 101))
 
 
 def _fit(
@@ -133,7 +142,8 @@ def _fit(
         got = type(raw.history).__name__
         raise chosen.error("fit", f"expected history as a mapping of arrays, got {got}")
     for name, values in raw.history.items():
-        chosen.checked(values, call="fit", name=f"history[{name!r}]", shape=np.shape(values))
+        column = np.asarray(values)
+        chosen.checked(column, call="fit", name=f"history[{name!r}]", shape=(column.size,))
     return raw
 
 

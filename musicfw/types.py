@@ -28,6 +28,7 @@ from musicfw.lattice import Lattice
 __all__ = [
     "Codebook",
     "Dataset",
+    "FeatureChange",
     "Inversion",
     "RunResult",
     "Scaling",
@@ -90,6 +91,7 @@ class StopReason(IntEnum):
     STEP_LIMIT = 2
     INTERRUPTED = 3
     DIVERGED = 4
+    LEFT_MANIFOLD = 5
 
     @property
     def advice(self) -> str:
@@ -111,6 +113,10 @@ _STOP_ADVICE = {
     StopReason.DIVERGED: (
         "The policy's next point was not finite, so the point stays at its last finite frame. Use "
         "step_control: levenberg-marquardt, or raise damping."
+    ),
+    StopReason.LEFT_MANIFOLD: (
+        "The point went farther from every prototype than the training data do (see off_manifold), "
+        "and stays at the last frame before. Raise preserve_weight or active_units, or allow more."
     ),
 }
 
@@ -314,6 +320,9 @@ class TrainedMap:
         What the backend recorded: ``quantization_error``, ``radius``, …
     feature_names, image_shape
         As in `Dataset`.
+    distance_quantiles : ndarray, shape (101,), optional
+        Quantiles 0 %, 1 %, … 100 % of the training data's distance to the nearest prototype, in
+        the map's units: what is ordinary, for ``off_manifold`` of `steer`.
     """
 
     codebook: Codebook
@@ -324,8 +333,11 @@ class TrainedMap:
     history: Mapping[str, FloatArray] = field(default_factory=dict)
     feature_names: tuple[str, ...] | None = None
     image_shape: tuple[int, int] | None = None
+    distance_quantiles: FloatArray | None = None
 
     def __post_init__(self) -> None:
+        if self.distance_quantiles is not None:
+            object.__setattr__(self, "distance_quantiles", frozen(self.distance_quantiles))
         history = {str(name): frozen(values) for name, values in self.history.items()}
         object.__setattr__(self, "history", history)
         object.__setattr__(self, "params", dict(self.params))
@@ -418,6 +430,31 @@ class Inversion:
         return self
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureChange:
+    """What changed in one feature along a path.
+
+    Parameters
+    ----------
+    feature : str
+        Its name.
+    start, end : float
+        In original units.
+    share : float
+        Share of the squared length of the move, in the map's units; all shares add up to 1.
+    """
+
+    feature: str
+    start: float
+    end: float
+    share: float
+
+    @property
+    def change(self) -> float:
+        """``end − start``, in original units."""
+        return self.end - self.start
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trajectory:
     """Paths of N points through the map. What `steer` returns.
@@ -445,6 +482,8 @@ class Trajectory:
         Its resolved parameters.
     elapsed_s : float
         Time of the whole walk in seconds; NaN if loaded from a file.
+    feature_names : tuple of str, optional
+        Names of the D features.
     """
 
     points: FloatArray
@@ -457,6 +496,7 @@ class Trajectory:
     policy: str
     params: Mapping[str, Any]
     elapsed_s: float
+    feature_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (
@@ -487,6 +527,42 @@ class Trajectory:
         flat = self.scaling.to_map(self.points.reshape(-1, dimension))
         squared = self.codebook.squared_distances(flat, units)
         return squared.reshape(frames, count, squared.shape[1])
+
+    def distance_to_map(self) -> FloatArray:
+        """Return the distance of every frame to its nearest prototype, shape (T+1, N).
+
+        Euclidean, in the map's units: how far a path strays from where the map knows the data.
+        """
+        frames, count, dimension = self.points.shape
+        flat = self.scaling.to_map(self.points.reshape(-1, dimension))
+        nearest = geometry.nearest_squared_distances(flat, self.codebook.prototypes)
+        return np.asarray(np.sqrt(nearest).reshape(frames, count))
+
+    def changes(self, point: int = 0, *, frame: int = -1) -> tuple[FeatureChange, ...]:
+        """Return what changed for one point, the largest share of the move first.
+
+        Parameters
+        ----------
+        point : int
+            Number of the point.
+        frame : int
+            The frame to compare with the start; the last by default, ``arrival[point]`` for the
+            smallest change that reaches the target.
+        """
+        start, end = self.points[0, point], self.points[frame, point]
+        squared = ((end - start) / self.scaling.scale) ** 2
+        total = squared.sum()
+        names = self.feature_names or tuple(f"feature {k}" for k in range(start.size))
+        order = np.argsort(-squared, kind="stable")
+        return tuple(
+            FeatureChange(
+                feature=names[k],
+                start=float(start[k]),
+                end=float(end[k]),
+                share=float(squared[k] / total) if total > 0.0 else 0.0,
+            )
+            for k in order
+        )
 
     def counts(self) -> dict[StopReason, int]:
         """Return how many points have each stop reason, without those that none has."""

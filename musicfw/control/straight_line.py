@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from musicfw.api import BoolArray, FloatArray, Move, NoParams, PolicyFactory, SteeringProblem
-from musicfw.geometry import centred_system, squared_distances
+from musicfw.control.guide import ranked
+from musicfw.geometry import centred_system
 
 
 @dataclass(slots=True)
@@ -30,29 +31,33 @@ class _Line:
 class StraightLine:
     """``x(t) = x + (t/T) (end − x)``, over the steps T of the walk.
 
-    The end is the nearest prototype of the target; for ``away`` its mirror image (so that the
-    distance doubles); for activations the least-squares point with these activations.
+    The end is the nearest prototype of the target; for a path its last one; for ``away`` the mirror
+    image of the nearest prototype (so that the distance doubles); for activations the least-squares
+    point with these activations. Bounds move the end into the box, and so the whole line.
     """
 
     def begin(self, problem: SteeringProblem) -> _Line:
         """Return the lines of all points."""
         starts = problem.points
         if problem.goals.any():
-            ends = np.broadcast_to(_point_with(problem), starts.shape)
+            ends = _points_with(problem)
         else:
             prototypes = problem.codebook.prototypes[problem.units]
-            ends = prototypes[squared_distances(starts, prototypes).argmin(axis=1)]
-        if problem.direction < 0:
-            ends = 2.0 * starts - ends
+            nearest = ranked(problem, starts)[:, problem.units].argmin(axis=1)
+            ends = prototypes[nearest]
+            away = problem.directions[nearest] < 0
+            ends = np.where(away[:, np.newaxis], 2.0 * starts - ends, ends)
+        if problem.lower is not None and problem.upper is not None:
+            ends = np.clip(ends, problem.lower, problem.upper)
         return _Line(starts=starts, ends=ends, steps=problem.steps)
 
 
-def _point_with(problem: SteeringProblem) -> FloatArray:
-    """Return the point whose activations are the goals, shape (1, D)."""
+def _points_with(problem: SteeringProblem) -> FloatArray:
+    """Return the points whose activations are the goals, shape (N, D)."""
     system = centred_system(problem.codebook.prototypes[problem.units])
-    rhs, _ = system.right_hand_side(problem.goals[np.newaxis, :])
+    rhs, _ = system.right_hand_side(problem.goals)
     spectral = system.left.T @ rhs / system.singular_values[:, np.newaxis]
-    return system.centroid + (system.right @ spectral).T
+    return np.asarray(system.centroid + (system.right @ spectral).T)
 
 
 STRAIGHT_LINE = PolicyFactory(
@@ -60,4 +65,5 @@ STRAIGHT_LINE = PolicyFactory(
     params=NoParams,
     build=lambda params: StraightLine(),
     summary="The baseline: equal steps along a straight line to the nearest target prototype.",
+    traits=frozenset({"bounds"}),
 )
