@@ -25,6 +25,7 @@ from musicfw.errors import (
     StoreError,
     UsageError,
 )
+from musicfw.evaluate import Evaluation, evaluate
 from musicfw.geometry import WellPosedness
 from musicfw.invert import Inverter, invert, well_posedness
 from musicfw.lattice import Lattice
@@ -51,6 +52,7 @@ __all__ = [
     "Codebook",
     "DataError",
     "Dataset",
+    "Evaluation",
     "Inversion",
     "Inverter",
     "Lattice",
@@ -72,6 +74,7 @@ __all__ = [
     "UsageError",
     "WellPosedness",
     "__version__",
+    "evaluate",
     "invert",
     "load_map",
     "load_registry",

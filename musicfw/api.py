@@ -248,6 +248,8 @@ class SteeringProblem:
         Bounds that no point may cross. Given only to policies with the trait ``bounds``.
     cost : ndarray, shape (D,), or None
         Price of changing each feature, mean 1. Given only to policies with the trait ``cost``.
+    reference : ndarray, shape (R, D), or None
+        Data of the same kind, in the map's units, for policies that look at data.
     """
 
     codebook: Codebook
@@ -262,6 +264,7 @@ class SteeringProblem:
     lower: FloatArray | None = None
     upper: FloatArray | None = None
     cost: FloatArray | None = None
+    reference: FloatArray | None = None
 
     @property
     def approaches(self) -> bool:
@@ -303,13 +306,16 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFactory(Factory[Policy]):
-    """A factory of control policies. Traits ``bounds`` and ``cost``: it heeds them."""
+    """A factory of control policies.
+
+    Traits ``bounds`` and ``cost``: it heeds them; ``reference``: it looks at data.
+    """
 
     kind: ClassVar[str] = "policy"
-    known_traits: ClassVar[frozenset[str]] = frozenset({"bounds", "cost"})
+    known_traits: ClassVar[frozenset[str]] = frozenset({"bounds", "cost", "reference"})
     reserved_params: ClassVar[frozenset[str]] = frozenset(
-        {"codebook", "cost", "frozen", "lower", "off_manifold", "policy", "progress", "registry"}
-        | {"steps", "target", "until", "upper", "x"}
+        {"codebook", "cost", "frozen", "lower", "off_manifold", "policy", "progress", "reference"}
+        | {"registry", "steps", "target", "until", "upper", "x"}
     )
 
 

@@ -74,7 +74,11 @@ def run(
     as_json: bool,
     no_plugin: tuple[str, ...],
 ) -> None:
-    """Run SPEC: train, invert, steer, and write a run directory with report.html."""
+    """Run SPEC: train, invert, steer, and write a run directory with report.html.
+
+    A relative path of a data file in SPEC starts at the folder that holds SPEC; if there is no such
+    file, at the working directory. A path given with --set starts at the working directory.
+    """
     from musicfw.run import run as run_spec
 
     with _bar() as progress:
@@ -260,7 +264,7 @@ def steer(
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="musicfw", standalone_mode=False)
     except click.ClickException as err:
         err.show()
         sys.exit(2)

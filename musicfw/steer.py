@@ -41,6 +41,7 @@ def steer(
     upper: PerFeature | None = None,
     cost: PerFeature | None = None,
     off_manifold: float | None = None,
+    reference: npt.ArrayLike | None = None,
     registry: Registry | None = None,
     progress: Callable[[int, int], None] | None = None,
     **params: Any,
@@ -73,6 +74,9 @@ def steer(
     off_manifold : float, optional
         Stop a point (LEFT_MANIFOLD) before it is farther from every prototype than this multiple of
         the training data's 99 % quantile. Needs a TrainedMap.
+    reference : array_like, shape (R, D), optional
+        Data that a policy may look at (``kmeans-line`` finds its centres there), in the units of
+        ``x``.
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional
@@ -111,7 +115,10 @@ def steer(
         progress=progress or (lambda done, total: None),
     )
     started = time.perf_counter()
-    problem = _problem(book, starts, resolved, limits, scaling, int(steps))
+    data = None
+    if reference is not None:
+        data = scaling.to_map(as_points(reference, name="reference", dimension=book.dimension))
+    problem = _problem(book, starts, resolved, limits, scaling, int(steps), data)
     seen = walk(problem, rules, chosen, chosen.build(resolved_params))
     return Trajectory(
         points=_in_full(original, seen.frames[: seen.done + 1], limits, scaling),
@@ -170,6 +177,7 @@ def _problem(
     limits: Constraints,
     scaling: Scaling,
     steps: int,
+    reference: FloatArray | None,
 ) -> SteeringProblem:
     """Return the problem in the features that are free; distances of the others are constants."""
     free = limits.free
@@ -188,6 +196,7 @@ def _problem(
         )
         starts = np.ascontiguousarray(starts[:, free])
         lower, upper, cost = (None if v is None else v[free] for v in (lower, upper, cost))
+        reference = None if reference is None else reference[:, free]
     return SteeringProblem(
         codebook=book,
         points=read_only(starts),
@@ -201,6 +210,7 @@ def _problem(
         lower=lower,
         upper=upper,
         cost=cost,
+        reference=None if reference is None else read_only(reference),
     )
 
 
@@ -212,10 +222,11 @@ def _in_full(
         return frames
     moved = (frames - frames[0]) * scaling.scale[limits.free]
     start = original[:, limits.free]
-    there = np.where(moved == 0.0, start, start + moved)
+    there = start + moved
     if limits.lower is not None and limits.upper is not None:
         # Rounding of the change of units may not cross a bound either.
         there = np.clip(there, limits.lower[limits.free], limits.upper[limits.free])
+    there = np.where(moved == 0.0, start, there)
     full = np.repeat(original[np.newaxis], frames.shape[0], axis=0)
     full[:, :, limits.free] = there
     return full

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -101,8 +102,20 @@ def load_array(path: Path) -> npt.NDArray[Any]:
 
 
 def save_json(path: Path, tree: Mapping[str, Any]) -> Path:
-    """Write a tree of plain values as JSON, completely or not at all."""
-    return write_atomic(path, (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write a tree of plain values as JSON, completely or not at all.
+
+    JSON has no NaN and no infinity: they become null.
+    """
+    text = json.dumps(_without_nan(tree), indent=2, ensure_ascii=False, allow_nan=False)
+    return write_atomic(path, (text + "\n").encode())
+
+
+def _without_nan(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _without_nan(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_without_nan(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -159,12 +172,12 @@ def load_map(path: Path | str) -> TrainedMap:
     if file.is_dir():
         file = file / "map.npz"
     arrays = load_arrays(file, needs=("prototypes",))
-    with _content_of(file):
+    with content_of(file):
         return _map_from(arrays)
 
 
 @contextmanager
-def _content_of(path: Path) -> Iterator[None]:
+def content_of(path: Path) -> Iterator[None]:
     """Say which file it is that holds something else than what its names promise."""
     try:
         yield
@@ -227,7 +240,7 @@ def load_inversion(path: Path) -> Inversion:
     """Return the inversion that `save_inversion` wrote."""
     needs = ("points", "status", "residual", "hidden_radius", "facts")
     arrays = load_arrays(path, needs=needs)
-    with _content_of(path):
+    with content_of(path):
         facts = json.loads(str(arrays["facts"]))
         return Inversion(
             points=arrays["points"],
@@ -254,7 +267,7 @@ def save_trajectory(path: Path, trajectory: Trajectory, **extra: npt.ArrayLike) 
 def load_trajectory(path: Path, trained: TrainedMap) -> Trajectory:
     """Return the trajectory that `save_trajectory` wrote, on the map it was made on."""
     arrays = load_arrays(path, needs=(*_PATH_ARRAYS, "facts"))
-    with _content_of(path):
+    with content_of(path):
         facts = json.loads(str(arrays["facts"]))
         return Trajectory(
             points=arrays["points"],

@@ -14,11 +14,11 @@ from musicfw.errors import UsageError
 from musicfw.geometry import nearest_squared_distances
 from musicfw.lattice import Lattice
 from musicfw.params import params_from_keywords, params_to_tree
-from musicfw.plugins import Provided, Registry, provided
+from musicfw.plugins import Provided, Registry, provided, unblamed
 from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.som.clusters import cluster_units
 from musicfw.som.quality import majority_labels
-from musicfw.types import Codebook, TrainedMap
+from musicfw.types import Codebook, TrainedMap, checked_image_shape, checked_names
 
 
 def train(
@@ -61,7 +61,7 @@ def train(
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional
-        Called as ``progress(done, total)``.
+        Called as ``progress(done, total)``; what it raises ends the training and comes out as it is.
     **params
         The backend's params.
 
@@ -74,7 +74,7 @@ def train(
     DataError
         For data that cannot be used, naming row and column.
     UsageError
-        For an unknown backend or wrong params.
+        For an unknown backend or wrong params, or names or an image shape that do not fit ``X``.
     PluginError
         If the backend fails or returns something of the wrong shape.
     """
@@ -82,6 +82,8 @@ def train(
     if not isinstance(lattice, Lattice):
         raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
     text_labels = _labels(labels, points.shape[0])
+    names = checked_names(feature_names, points.shape[1], name="feature_names")
+    shape = checked_image_shape(image_shape, points.shape[1], name="image_shape")
     chosen = provided("backend", backend, registry)
     resolved_params = params_from_keywords(chosen.factory, params)
     fitted = fit_scaling(points, scaling)
@@ -101,8 +103,8 @@ def train(
         params=params_to_tree(resolved_params),
         seed=int(seed),
         history=raw.history,
-        feature_names=None if feature_names is None else tuple(str(n) for n in feature_names),
-        image_shape=image_shape,
+        feature_names=names,
+        image_shape=shape,
         distance_quantiles=_distance_quantiles(scaled, raw.prototypes),
     )
 
@@ -127,7 +129,7 @@ def _fit(
         points=read_only(scaled),
         lattice=lattice,
         rng=rng,
-        progress=progress or (lambda done, total: None),
+        progress=unblamed(progress or (lambda done, total: None)),
     )
     with chosen.calling("fit"):
         raw = backend.fit(problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -135,8 +135,11 @@ class Scaling:
     scale: FloatArray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "offset", frozen(self.offset))
-        object.__setattr__(self, "scale", frozen(self.scale))
+        for name in ("offset", "scale"):
+            try:
+                object.__setattr__(self, name, frozen(getattr(self, name)))
+            except (TypeError, ValueError) as err:
+                raise UsageError(f"Scaling.{name}: expected numbers (D,): {err}") from err
         if self.offset.ndim != 1 or self.offset.shape != self.scale.shape:
             raise UsageError(
                 f"Scaling: expected offset and scale of one shape (D,), got {self.offset.shape} "
@@ -194,12 +197,11 @@ class Dataset:
         names = None if self.feature_names is None else tuple(str(n) for n in self.feature_names)
         points = frozen(as_matrix(self.points, name="points", column_names=names))
         object.__setattr__(self, "points", points)
-        object.__setattr__(self, "feature_names", names)
         count, dimension = points.shape
         if count == 0:
             raise UsageError("Dataset.points: expected at least one row, got none")
-        if names is not None and len(names) != dimension:
-            raise UsageError(f"Dataset.feature_names: expected {dimension} names, got {len(names)}")
+        names = checked_names(names, dimension, name="Dataset.feature_names")
+        object.__setattr__(self, "feature_names", names)
         if self.labels is not None:
             labels = frozen(self.labels, np.str_)
             if labels.shape != (count,):
@@ -207,14 +209,37 @@ class Dataset:
                     f"Dataset.labels: expected shape ({count},), one per row, got {labels.shape}"
                 )
             object.__setattr__(self, "labels", labels)
-        if self.image_shape is not None:
-            height, width = (int(n) for n in self.image_shape)
-            if height * width != dimension:
-                raise UsageError(
-                    f"Dataset.image_shape: expected height · width = {dimension} features, got "
-                    f"{height} × {width} = {height * width}"
-                )
-            object.__setattr__(self, "image_shape", (height, width))
+        shape = checked_image_shape(self.image_shape, dimension, name="Dataset.image_shape")
+        object.__setattr__(self, "image_shape", shape)
+
+
+def checked_names(
+    names: Sequence[str] | None, dimension: int, *, name: str
+) -> tuple[str, ...] | None:
+    """Return the names of D features as text; refuse another number of them."""
+    if names is None:
+        return None
+    if len(names) != dimension:
+        raise UsageError(f"{name}: expected {dimension} names, got {len(names)}")
+    return tuple(str(each) for each in names)
+
+
+def checked_image_shape(
+    shape: tuple[int, int] | None, dimension: int, *, name: str
+) -> tuple[int, int] | None:
+    """Return (height, width) of images with D pixels; refuse what does not fit."""
+    if shape is None:
+        return None
+    try:
+        height, width = (int(n) for n in shape)
+    except (TypeError, ValueError) as err:
+        raise UsageError(f"{name}: expected (height, width), got {shape!r}") from err
+    if height * width != dimension:
+        raise UsageError(
+            f"{name}: expected height · width = {dimension} features, got "
+            f"{height} × {width} = {height * width}"
+        )
+    return height, width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -253,6 +278,10 @@ class Codebook:
             given = getattr(self, name)
             if given is None:
                 continue
+            if dtype is np.intp and np.asarray(given).dtype.kind not in "iu":
+                raise UsageError(
+                    f"Codebook.{name}: expected integers, got {np.asarray(given).dtype}"
+                )
             value = frozen(given, dtype)
             if value.shape != (units,):
                 raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,9 @@ def resolve_constraints(
     """
     dimension = starts.shape[1]
     free = np.ones(dimension, dtype=np.bool_)
-    for feature in frozen:
+    if not isinstance(frozen, Iterable):
+        raise UsageError(f"frozen: expected a list of names or numbers of features, got {frozen!r}")
+    for feature in [frozen] if isinstance(frozen, str) else frozen:
         free[_number(feature, names, dimension, "frozen")] = False
     if not free.any():
         raise UsageError("frozen: every feature is frozen, so no point can move; free at least one")
@@ -101,18 +103,27 @@ def _per_feature(
         return values
     if isinstance(given, Mapping):
         for feature, value in given.items():
-            values[_number(feature, names, dimension, what)] = value
+            number = _number(feature, names, dimension, what)
+            values[number] = _numbers(value, what, shapes=((),))
     else:
-        array = np.asarray(given, dtype=np.float64)
-        if array.shape not in ((), (dimension,)):
-            raise UsageError(
-                f"{what}: expected one number, a mapping of features to numbers, or an array of "
-                f"shape ({dimension},), got shape {array.shape}"
-            )
-        values[:] = array
+        values[:] = _numbers(given, what, shapes=((), (dimension,)))
     if np.isnan(values).any():
         raise UsageError(f"{what}: expected numbers, got NaN")
     return values
+
+
+def _numbers(given: Any, what: str, *, shapes: tuple[tuple[int, ...], ...]) -> FloatArray:
+    """Return what was given as an array of one of these shapes."""
+    try:
+        array = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as err:
+        raise UsageError(f"{what}: expected numbers, got {given!r}") from err
+    if array.shape not in shapes:
+        raise UsageError(
+            f"{what}: expected one number, a mapping of features to numbers, or an array of "
+            f"shape {shapes[-1]}, got shape {array.shape}"
+        )
+    return array
 
 
 def _number(feature: Feature, names: Sequence[str] | None, dimension: int, what: str) -> int:

@@ -53,9 +53,12 @@ class GlobalWalk:
         self._problem, self._params = problem, params
         units = problem.codebook.units
         self._weights = np.full(units, params.preserve_weight)
+        self._strength = np.full(units, params.selected_weight)
+        self._strength[problem.units] *= problem.weights
         self._guide: Guide | None = None
-        if params.selection == "all" or not problem.approaches:
-            self._weights[problem.units] = params.selected_weight * problem.weights
+        at_once = params.selection == "all" and not problem.waypoints.size
+        if at_once or not problem.approaches:
+            self._weights[problem.units] = self._strength[problem.units]
         else:
             selected = params.selected_units
             self._guide = Guide(problem, route=params.route, selected_units=selected)
@@ -146,7 +149,7 @@ class GlobalWalk:
             a,
             s,
             corners=corners,
-            weights=np.full(units.shape, params.selected_weight),
+            weights=self._strength[units],
             change=change,
             damping=damping,
             max_step=cap,
@@ -176,7 +179,7 @@ class GlobalWalk:
             wanted[:, self._problem.units] = change
         else:
             np.put_along_axis(wanted, units, change, axis=1)
-            np.put_along_axis(weights, units, self._params.selected_weight, axis=1)
+            np.put_along_axis(weights, units, self._strength[units], axis=1)
         before = squared_distances(self._points[rows], prototypes)
         after = squared_distances(there, prototypes)
         return np.asarray(np.einsum("nm,nm->n", weights, (after - before - wanted) ** 2))

@@ -8,9 +8,13 @@ from musicfw.api import BoolArray, FloatArray, IntArray, SteeringProblem
 from musicfw.control.routes import Route, routes
 from musicfw.geometry import squared_distances
 
+# A waypoint is passed when its squared distance is within this factor of the smallest: on a route
+# of many hops a point need not come to rest at each.
+_CLOSE = 1.1
+
 
 class Guide:
-    """Leads every point along its own route; the next waypoint as soon as one is its winner.
+    """Leads every point along its own route; on to the next waypoint as soon as one is near.
 
     Parameters
     ----------
@@ -52,8 +56,8 @@ class Guide:
             to_target = distances[:, self._target]
             nearest = np.argsort(to_target, axis=1, kind="stable")[:, : self._selected]
             return self._target[nearest]
-        winners = distances.argmin(axis=1)
-        there = (winners == self._waypoints(rows)) & ~self.on_last(rows)
+        to_waypoint = distances[np.arange(rows.size), self._waypoints(rows)]
+        there = (to_waypoint <= _CLOSE * distances.min(axis=1)) & ~self.on_last(rows)
         self._at[rows[there]] += 1
         return self._waypoints(rows)[:, np.newaxis]
 

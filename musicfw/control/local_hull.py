@@ -19,6 +19,8 @@ import numpy as np
 
 from musicfw.api import FloatArray
 
+# λ relative to the mean eigenvalue: below, the system could be singular in double precision.
+_LEAST_DAMPING = 1e-14
 # Directions of the hull that are this much narrower than its widest are rounding.
 _FLAT = 1e-10
 
@@ -100,7 +102,7 @@ def local_step(
     weighted = J * weights[:, :, np.newaxis]
     normal = weighted.transpose(0, 2, 1) @ J
     size = normal.shape[1]
-    lam = damping * np.einsum("nii->n", normal) / size
+    lam = np.maximum(damping, _LEAST_DAMPING) * np.einsum("nii->n", normal) / size
     if cost is None:
         metric = np.broadcast_to(np.eye(size), normal.shape)
     else:

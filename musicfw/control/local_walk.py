@@ -92,8 +92,10 @@ class LocalWalk:
             self._damping[rows[waiting]], taken[waiting], least=self._least
         )
         moved = np.where(taken[:, np.newaxis], there, here)
-        moved -= self._lost_detail(rows, hull, distance, taken, landed, pace)
-        moved = self._within_bounds(moved)
+        lost = self._lost_detail(rows, hull, distance, taken, landed, pace)
+        if self._params.max_step is not None:
+            lost = _shortened(lost, self._params.max_step - _lengths(moved - here))
+        moved = self._within_bounds(moved - lost)
         self._points[rows] = np.where(moved == here, here, moved)
         self._settle(rows, moved - here, taken, landed)
 
@@ -176,7 +178,9 @@ class LocalWalk:
         old = self._progress[rows]
         new = np.where(taken, np.maximum(old, np.clip(1.0 - left, 0.0, 1.0)), old)
         self._progress[rows] = new
-        share = 1.0 - (1.0 - (1.0 - keep) * new) / (1.0 - (1.0 - keep) * old)
+        # With detail 0 a point at the end of its way has lost all of it: 0 of 0 is left.
+        had = np.maximum(1.0 - (1.0 - keep) * old, np.finfo(np.float64).tiny)
+        share = 1.0 - (1.0 - (1.0 - keep) * new) / had
         size = np.sqrt(np.einsum("nd,nd->n", hull.hidden, hull.hidden))
         after_landing = np.minimum(
             self._params.rate, pace / np.maximum(size, np.finfo(np.float64).tiny)
@@ -199,10 +203,25 @@ class LocalWalk:
         self._settled[rows] = (still & (taken | landed)) | stuck
 
 
+def _lengths(moves: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(np.einsum("nd,nd->n", moves, moves)))
+
+
+def _shortened(moves: FloatArray, longest: FloatArray) -> FloatArray:
+    """Return the moves (N, D), none longer than ``longest`` (N,)."""
+    length = np.maximum(_lengths(moves), np.finfo(np.float64).tiny)
+    return np.asarray(moves * np.clip(longest / length, 0.0, 1.0)[:, np.newaxis])
+
+
 def _with_hidden_direction(hull: LocalHull) -> LocalHull:
     """Return the hull with each point's own normal as one more direction to move in."""
-    size = np.sqrt(np.einsum("nd,nd->n", hull.hidden, hull.hidden))
-    unit = hull.hidden / np.where(size > 0.0, size, 1.0)[:, np.newaxis]
+    # A second projection: what rounding left of the hull would make a normal that is none.
+    in_hull = np.einsum("nad,nd->na", hull.basis, hull.hidden)
+    hidden = hull.hidden - np.einsum("na,nad->nd", in_hull, hull.basis)
+    size = _lengths(hidden)
+    size[size <= 16.0 * np.finfo(np.float64).eps * _lengths(hull.inside)] = 0.0
+    there = (size > 0.0)[:, np.newaxis]
+    unit = np.where(there, hidden / np.where(there, size[:, np.newaxis], 1.0), 0.0)
     return LocalHull(
         centre=hull.centre,
         basis=np.concatenate([hull.basis, unit[:, np.newaxis, :]], axis=1),

@@ -48,8 +48,12 @@ def routes(
     graph = _graph(codebook, between)
     if route == "lattice":
         onward = _onward(graph, units)
-        ways = (_follow(onward, unit) for unit in distances.argmin(axis=1))
-        return tuple(np.array(way[1:] or way) for way in ways)
+        ways = [_follow(onward, unit) for unit in distances.argmin(axis=1)]
+        # Without a lattice the graph may fall apart: where no way leads, the point goes directly.
+        ends = [
+            way if way[-1] in units else [goal] for way, goal in zip(ways, nearest, strict=True)
+        ]
+        return tuple(np.array(way[1:] or way) for way in ends)
     inside = np.isin(np.arange(codebook.units), units)
     onward = _onward_to_core(np.where(inside[:, np.newaxis] & inside, graph, 0.0), between, inside)
     return tuple(np.array(_follow(onward, unit)) for unit in nearest)

@@ -12,7 +12,9 @@ from musicfw.geometry import centred_system
 
 
 @dataclass(slots=True)
-class _Line:
+class Line:
+    """Straight lines of a batch of points, in equal steps."""
+
     starts: FloatArray
     ends: FloatArray
     steps: int
@@ -33,23 +35,34 @@ class StraightLine:
 
     The end is the nearest prototype of the target; for a path its last one; for ``away`` the mirror
     image of the nearest prototype (so that the distance doubles); for activations the least-squares
-    point with these activations. Bounds move the end into the box, and so the whole line.
+    point with these activations (or its mirror image). Bounds move the end into the box, and so the
+    whole line.
     """
 
-    def begin(self, problem: SteeringProblem) -> _Line:
+    def begin(self, problem: SteeringProblem) -> Line:
         """Return the lines of all points."""
         starts = problem.points
         if problem.goals.any():
             ends = _points_with(problem)
+            if (problem.directions < 0).all():
+                ends = 2.0 * starts - ends
         else:
             prototypes = problem.codebook.prototypes[problem.units]
             nearest = ranked(problem, starts)[:, problem.units].argmin(axis=1)
             ends = prototypes[nearest]
             away = problem.directions[nearest] < 0
             ends = np.where(away[:, np.newaxis], 2.0 * starts - ends, ends)
-        if problem.lower is not None and problem.upper is not None:
-            ends = np.clip(ends, problem.lower, problem.upper)
-        return _Line(starts=starts, ends=ends, steps=problem.steps)
+        return line_to(problem, ends)
+
+
+def line_to(problem: SteeringProblem, ends: FloatArray) -> Line:
+    """Return the lines from the problem's points to ``ends`` (N, D), which bounds may move.
+
+    A box is convex, so a line between two of its points stays inside.
+    """
+    if problem.lower is not None and problem.upper is not None:
+        ends = np.clip(ends, problem.lower, problem.upper)
+    return Line(starts=problem.points, ends=ends, steps=problem.steps)
 
 
 def _points_with(problem: SteeringProblem) -> FloatArray:

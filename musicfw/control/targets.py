@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,13 @@ class Target:
     kind: TargetKind
     value: Any
     away: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(TargetKind):
+            hint = "; use Target.units([3, 4]), Target.label('3') and so on"
+            raise UsageError(
+                f"Target.kind: expected {one_of(get_args(TargetKind))}, got {self.kind!r}{hint}"
+            )
 
     @classmethod
     def units(cls, ids: npt.ArrayLike, *, away: bool = False) -> Target:

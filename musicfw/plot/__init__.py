@@ -4,6 +4,7 @@ Every function takes values and returns the axes, or the figure if it has severa
 ``ax`` or ``figure`` to draw into your own. `png_bytes` turns either into a PNG file.
 """
 
+from musicfw.measures import frames_at_fractions
 from musicfw.plot.canvas import cell_polygons, png_bytes
 from musicfw.plot.inversion import (
     inversion_comparison,
@@ -21,7 +22,6 @@ from musicfw.plot.maps import (
 )
 from musicfw.plot.paths import (
     feature_changes,
-    frames_at_fractions,
     path_strips,
     paths_on_map,
     target_distances,
