@@ -66,13 +66,17 @@ hookimpl = pluggy.HookimplMarker("musicfw")
 T_co = TypeVar("T_co", covariant=True)
 
 
-def param(default: Any, *, help: str) -> Any:  # noqa: A002 - the word authors expect
+def param(default: Any, *, help: str, is_path: bool = False) -> Any:  # noqa: A002
     """Return a dataclass field with a default and a help text.
 
     The type and the constraints (`annotated_types`) stand in the annotation. Together they are
     the YAML option, its validation, its JSON Schema and its documentation.
+
+    An option of a data set with ``is_path`` is text that names a file or folder. Written in a spec
+    as a relative path it starts at the spec's folder, or at the working directory if nothing is
+    there; what is built gets an absolute path.
     """
-    return dataclasses.field(default=default, metadata={"help": help})
+    return dataclasses.field(default=default, metadata={"help": help, "is_path": is_path})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw import api
+from musicfw.conflicts import choice_between, with_conflicts
 from musicfw.discovery import (
     BUILTIN,
     KINDS,
@@ -140,7 +141,7 @@ class Registry:
         """Return the built-ins and the given modules (or any objects with hooks), for tests."""
         builtin = [load(point) for point in entry_points() if point.distribution == BUILTIN]
         given = [load(EntryPoint.of_object(module)) for module in modules]
-        return cls(plugins=_with_conflicts([*builtin, *given]))
+        return cls(plugins=with_conflicts([*builtin, *given]))
 
     @property
     def records(self) -> tuple[PluginRecord, ...]:
@@ -214,7 +215,7 @@ class Registry:
                 state: State = "loaded" if record.state == "conflict" else record.state
                 error = None if state == "loaded" else record.error
                 plugins.append(replace(plugin, record=replace(record, state=state, error=error)))
-        return Registry(plugins=_with_conflicts(plugins))
+        return Registry(plugins=with_conflicts(plugins))
 
     def notify(self, hook: str, **arguments: Any) -> list[str]:
         """Call every observer of a hook; return a sentence for each that failed.
@@ -264,7 +265,7 @@ class Registry:
                 "ambiguous-name",
                 "",
                 f"expected one {kind} called {name!r}, got {len(candidates)} owners",
-                hint=_choice([p.record for p in candidates], bare),
+                hint=choice_between([p.record for p in candidates], bare),
             )
         return self._absent(kind, name, sorted(owners))
 
@@ -311,7 +312,7 @@ def load_registry(*, block: Sequence[str] = ()) -> Registry:
             plugins.append(Loaded(record=replace(record, error=cause)))
         else:
             plugins.append(load(point))
-    return Registry(plugins=_with_conflicts(plugins))
+    return Registry(plugins=with_conflicts(plugins))
 
 
 def default_registry() -> Registry:
@@ -338,54 +339,6 @@ def provided(kind: str, use: str | api.Factory[Any], registry: Registry | None) 
             f"{kind}: expected the name of a {kind} or a factory, got {type(use).__name__}"
         )
     return (registry or default_registry()).find(kind, use)
-
-
-def _with_conflicts(plugins: Iterable[Loaded]) -> tuple[Loaded, ...]:
-    """Mark the plugins that share a name, of a factory or of an entry point, with another."""
-    loaded = list(plugins)
-    claims: dict[str, list[PluginRecord]] = {}
-    for plugin in loaded:
-        record = plugin.record
-        for claim in (f"entry point {record.entry_point}", *record.provides):
-            if record.usable and (":" in claim or claim.startswith("entry point ")):
-                claims.setdefault(claim, []).append(record)
-    marked = []
-    for plugin in loaded:
-        record = plugin.record
-        causes = [
-            _shared(claim, record, owners)
-            for claim, owners in claims.items()
-            if len(owners) > 1 and record in owners
-        ]
-        if causes:
-            plugin = replace(
-                plugin, record=replace(record, state="conflict", error="; ".join(causes))
-            )
-        marked.append(plugin)
-    return tuple(marked)
-
-
-def _shared(claim: str, record: PluginRecord, owners: Sequence[PluginRecord]) -> str:
-    what = claim.replace(":", " ")
-    name = claim.replace("entry point ", "").rpartition(":")[2]
-    twins = [o for o in owners if o is not record and o.distribution == record.distribution]
-    if twins:
-        others = " and ".join(f"the entry point {twin.entry_point!r}" for twin in twins)
-        return (
-            f"{what!r} is also declared by {others} of {record.distribution}: "
-            f"{_choice([record, *twins], name)}"
-        )
-    others = ", ".join(sorted({o.distribution for o in owners if o is not record}))
-    return f"{what!r} is also declared by {others}: write {record.distribution}:{name}"
-
-
-def _choice(owners: Sequence[PluginRecord], name: str) -> str:
-    """Return how to tell the owners of one name apart."""
-    distributions = sorted({owner.distribution for owner in owners})
-    if len(distributions) == len(owners):
-        return "write " + one_of([f"{distribution}:{name}" for distribution in distributions])
-    entry_points = sorted(f"{owner.distribution}:{owner.entry_point}" for owner in owners)
-    return f"block all but one with --no-plugin or plugins.block: {one_of(entry_points)}"
 
 
 def add_complaints(known: list[str], complaints: Iterable[str]) -> None:

@@ -149,6 +149,8 @@ def save_map(path: Path, trained: TrainedMap) -> Path:
             }
         ),
     }
+    if trained.distance_quantiles is not None:
+        arrays["distance_quantiles"] = trained.distance_quantiles
     if book.labels is not None:
         arrays["labels"] = book.labels
     if book.clusters is not None:
@@ -212,6 +214,7 @@ def _map_from(arrays: Mapping[str, npt.NDArray[Any]]) -> TrainedMap:
         },
         feature_names=None if names is None else tuple(names),
         image_shape=None if shape is None else (shape[0], shape[1]),
+        distance_quantiles=arrays.get("distance_quantiles"),
     )
 
 

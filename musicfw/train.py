@@ -61,7 +61,7 @@ def train(
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional
-        Called as ``progress(done, total)``; what it raises ends the training and comes out as it is.
+        Called as ``progress(done, total)``; what it raises comes out as it is.
     **params
         The backend's params.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from musicfw.arrays import (
 from musicfw.errors import NumericalError, UsageError
 from musicfw.geometry import WellPosedness
 from musicfw.lattice import Lattice
+
+if TYPE_CHECKING:
+    from musicfw.evaluate import Evaluation
 
 __all__ = [
     "Codebook",
@@ -618,6 +621,9 @@ class RunResult:
         Seconds by stage.
     warnings : tuple of str
         What a reader of the result should know, in sentences.
+    evaluation : Evaluation, optional
+        The comparison of policies, if the spec asks for one; None if loaded from a directory (its
+        table is in ``metrics``).
     """
 
     directory: Path
@@ -628,3 +634,4 @@ class RunResult:
     provenance: Mapping[str, Any]
     timings_s: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    evaluation: Evaluation | None = None

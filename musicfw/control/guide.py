@@ -81,12 +81,16 @@ class Guide:
 def ranked(
     problem: SteeringProblem, points: FloatArray, rows: IntArray | None = None
 ) -> FloatArray:
-    """Return squared distances (n, M) that tell which prototypes are near, frozen part included."""
+    """Return squared distances (n, M) that tell which prototypes are near, frozen part included.
+
+    Without the frozen part that all prototypes share: it tells nothing, and would make every
+    prototype look as near as the nearest.
+    """
     distances = squared_distances(points, problem.codebook.prototypes)
     if problem.frozen_distances is None:
         return distances
-    frozen = problem.frozen_distances
-    return distances + (frozen if rows is None else frozen[rows])
+    frozen = problem.frozen_distances if rows is None else problem.frozen_distances[rows]
+    return np.asarray(distances + (frozen - frozen.min(axis=1, keepdims=True)))
 
 
 def way_out(problem: SteeringProblem) -> FloatArray:

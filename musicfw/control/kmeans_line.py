@@ -15,6 +15,8 @@ from musicfw.api import FloatArray, PolicyFactory, SteeringProblem, param
 from musicfw.control.straight_line import Line, line_to
 from musicfw.errors import UsageError
 from musicfw.geometry import best_matching_units, squared_distances
+from musicfw.som.initialization import sampled_rows
+from musicfw.som.native import statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,11 @@ class KmeansLineParams:
     centres: Annotated[int, Ge(1)] | None = param(
         None, help="Number of centres; null: as many as the map has units."
     )
-    iterations: Annotated[int, Ge(1)] = param(20, help="Iterations of Lloyd's algorithm.")
-    seed: Annotated[int, Ge(0)] = param(0, help="Seed of the first centres (k-means++).")
+    iterations: Annotated[int, Ge(1)] = param(10, help="Iterations of Lloyd's algorithm.")
+    rows: Annotated[int, Ge(1)] = param(
+        5_000, help="How many rows of the data to use at most, drawn at random."
+    )
+    seed: Annotated[int, Ge(0)] = param(0, help="Seed of the rows and of the first centres.")
 
 
 class KmeansLine:
@@ -54,17 +59,18 @@ class KmeansLine:
         return line_to(problem, ends[nearest])
 
     def _centres_of_target(self, problem: SteeringProblem, data: FloatArray) -> FloatArray:
-        from scipy.cluster.vq import kmeans2
-
+        rng = np.random.default_rng(self._params.seed)
+        if data.shape[0] > self._params.rows:
+            data = data[np.sort(rng.choice(data.shape[0], size=self._params.rows, replace=False))]
         count = min(self._params.centres or problem.codebook.units, data.shape[0])
-        centres, member = kmeans2(
-            data,
-            count,
-            iter=self._params.iterations,
-            minit="++",
-            missing="warn",
-            rng=np.random.default_rng(self._params.seed),
-        )
+        centre = data.mean(axis=0)
+        centres = sampled_rows(data, count, rng=rng) - centre
+        for _ in range(self._params.iterations):
+            found = statistics(data - centre, centres)
+            filled = found.counts > 0
+            centres[filled] = found.sums[filled] / found.counts[filled, np.newaxis]
+        centres += centre
+        member = best_matching_units(data, centres)
         winners = best_matching_units(data, problem.codebook.prototypes)
         inside = np.isin(winners, problem.units)
         size = np.bincount(member, minlength=count)

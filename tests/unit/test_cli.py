@@ -23,6 +23,7 @@ invert:
   - {use: exact}
 control:
   - {use: straight-line, target: {units: [3]}, start: {count: 2}, steps: 4}
+report: {figures: false}
 """
 
 CRASHING = """
@@ -43,12 +44,6 @@ def spec(tmp_path):
     path = tmp_path / "spec.yaml"
     path.write_text(SPEC, encoding="utf-8")
     return path
-
-
-@pytest.fixture(autouse=True)
-def without_report(monkeypatch):
-    """Figures take longer than everything else; they have tests of their own."""
-    monkeypatch.setattr("musicfw.report.write_report", lambda inputs: ())
 
 
 @pytest.fixture
@@ -72,9 +67,7 @@ def call(capsys, monkeypatch):
 def run_directory(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     (folder / "spec.yaml").write_text(SPEC, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("musicfw.report.write_report", lambda inputs: ())
-        return mf.run(folder / "spec.yaml", out=folder / "out").directory
+    return mf.run(folder / "spec.yaml", out=folder / "out").directory
 
 
 def complains(outcome, code, *parts):
@@ -130,7 +123,7 @@ def test_settings_override_the_file(call, spec, tmp_path):
 
 
 def test_an_unfinished_run_is_resumed_on_request_only(call, spec, tmp_path, monkeypatch):
-    def crash(inputs):
+    def crash(inputs, *, progress):
         raise mf.StoreError("no room")
 
     with monkeypatch.context() as patch:
@@ -404,7 +397,7 @@ def test_a_bug_ends_with_70_and_keeps_its_traceback(call, spec, tmp_path, monkey
 
 
 def test_an_interrupt_ends_with_130_and_says_what_is_kept(call, spec, tmp_path, monkeypatch):
-    def interrupt(inputs):
+    def interrupt(inputs, *, progress):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("musicfw.report.write_report", interrupt)
@@ -465,3 +458,7 @@ def test_a_reader_that_leaves_early_is_no_error():
     )
     assert piped.stdout == "{"
     assert piped.stderr == ""
+
+
+def test_as_a_module_its_name_is_musicfw():
+    assert musicfw("--help").stdout.startswith("Usage: musicfw ")

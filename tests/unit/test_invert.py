@@ -257,3 +257,13 @@ def test_a_map_with_a_scaling_gives_points_in_original_units():
     in_map_units = mf.invert(trained.codebook, trained.squared_distances(originals))
     np.testing.assert_array_equal(inverted.points, scaling.to_original(in_map_units.points))
     assert mf.well_posedness(trained) == mf.well_posedness(CODEBOOK)
+
+
+def test_distances_in_float32_may_be_negative_by_its_rounding():
+    codebook = mf.Codebook(prototypes=np.eye(3)[:, :2] * 4.0)
+    single = codebook.squared_distances([[4.0, 0.0]]).astype(np.float32)
+    single[0, 0] = -1e-6
+    assert mf.invert(codebook, single).status.tolist() == [mf.Status.EXACT]
+    assert mf.invert(codebook, single.astype(np.float64)).status.tolist() == [
+        mf.Status.INVALID_INPUT
+    ]

@@ -25,6 +25,7 @@ from musicfw.api import (
     param,
 )
 from musicfw.discovery import KINDS
+from musicfw.plugins import add_complaints
 
 GOOD = """
 @hookimpl
@@ -567,11 +568,13 @@ def test_what_a_solver_is_given_cannot_be_written_to():
         mf.invert(CODEBOOK, DISTANCES, solver="toy", registry=toy_solver(solve))
 
 
-def test_an_error_of_musicfw_itself_passes_through():
+def test_an_error_of_musicfw_itself_keeps_its_type_and_says_whose_it_is():
     def build(params):
         raise mf.UsageError("toy: expected something else")
 
-    with pytest.raises(mf.UsageError, match=r"^toy: expected something else$"):
+    with pytest.raises(
+        mf.UsageError, match=r"^solver 'toy' of plugin musicfw-toy: toy: expected something else$"
+    ):
         mf.invert(CODEBOOK, DISTANCES, solver="toy", registry=toy_solver(None, build=build))
 
 
@@ -824,3 +827,60 @@ def test_a_factory_is_built_with_its_params_and_they_are_recorded():
     assert built == [ToyParams(strength=2.0)]
     assert inverted.params == {"strength": 2.0}
     assert inverted.solver == "toy"
+
+
+def test_an_error_of_a_data_source_is_left_as_it_is():
+    def build(params):
+        raise mf.DataError("file.csv: row 3")
+
+    factory = DatasetFactory(name="toy", params=NoParams, build=build, summary="s")
+    module = SimpleNamespace(__name__="musicfw-toy", musicfw_datasets=hookimpl(lambda: [factory]))
+    found = mf.Registry.from_modules(module).find("dataset", "toy")
+    with pytest.raises(mf.DataError, match=r"^file.csv: row 3$"):
+        found.build(None)
+
+
+def test_two_entry_points_of_one_distribution_that_own_a_name_can_be_told_apart(site):
+    code = """
+    @hookimpl
+    def musicfw_solvers():
+        return [SolverFactory(name="twin", params=NoParams, build=lambda p: 0, summary="s")]
+    """
+    site.add("musicfw-twins", code, module="twins_a")
+    site.add("musicfw-twins", code, module="twins_b")
+    site.metadata("musicfw-twins", "[musicfw]\na = twins_a\nb = twins_b\n")
+    registry = mf.load_registry()
+    advice = (
+        r"block all but one with --no-plugin or plugins.block: 'musicfw-twins:a' or "
+        r"'musicfw-twins:b'"
+    )
+    for name in ("twin", "musicfw-twins:twin"):
+        with pytest.raises(mf.UsageError, match=advice):
+            registry.find("solver", name)
+    first = next(r for r in registry.records if r.entry_point == "a")
+    assert first.error == (
+        "'solver twin' is also declared by the entry point 'b' of musicfw-twins: " + advice
+    )
+    assert registry.without(["musicfw-twins:b"]).find("solver", "twin").record.entry_point == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "blamed"), [("umap", True), ("umap-fast", True), ("u", False), ("map", False)]
+)
+def test_a_failed_plugin_is_blamed_for_whole_words_only(site, name, blamed):
+    site.add("musicfw-umap", "raise RuntimeError('broken')")
+    problem = mf.load_registry().lookup("solver", name)
+    assert problem.code == ("plugin-failed" if blamed else "unknown-name")
+
+
+def test_complaints_that_differ_every_time_are_capped_per_plugin_and_hook():
+    known = []
+    for i in range(9):
+        add_complaints(known, [f"plugin a 1 failed in x: E: {i}", "plugin b 1 failed in x: E: 0"])
+    assert known == [
+        "plugin a 1 failed in x: E: 0",
+        "plugin b 1 failed in x: E: 0",
+        "plugin a 1 failed in x: E: 1",
+        "plugin a 1 failed in x: E: 2",
+        "plugin a 1 failed in x again and again; only the first 3 messages are kept",
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,7 @@ from musicfw.spec import load_spec
 
 SPEC = """
 seed: 3
+report: {figures: false}
 data:
   use: gaussian-mixture
   with: {points: 60, dimension: 3}
@@ -47,18 +49,6 @@ def spec(tmp_path):
     return path
 
 
-@pytest.fixture
-def without_report(monkeypatch):
-    """Figures take longer than everything else; they have tests of their own."""
-
-    def write_report(inputs):
-        page = inputs.result.directory / "report.html"
-        page.write_text("<html></html>", encoding="utf-8")
-        return (page,)
-
-    monkeypatch.setattr("musicfw.report.write_report", write_report)
-
-
 def files(directory):
     return {str(p.relative_to(directory)): p for p in directory.rglob("*") if p.is_file()}
 
@@ -74,7 +64,8 @@ def bytes_of(directory):
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     (folder / "spec.yaml").write_text(SPEC, encoding="utf-8")
-    return mf.run(folder / "spec.yaml", out=folder / "runs" / "out")
+    drawn = ["report.figures=true", "report.title=All of it"]
+    return mf.run(folder / "spec.yaml", out=folder / "runs" / "out", overrides=drawn)
 
 
 def test_a_run_directory_is_complete(whole):
@@ -150,23 +141,23 @@ def test_a_run_directory_can_be_read_again(whole):
     assert back.warnings == whole.warnings
 
 
-def test_the_resolved_spec_gives_the_same_run(whole, tmp_path, without_report):
+def test_the_resolved_spec_gives_the_same_run(whole, tmp_path):
     resolved = whole.directory / "spec.yaml"
     registry = mf.load_registry()
     first = load_spec(resolved, registry=registry).sha256()
     assert first == whole.provenance["spec_sha256"]
-    again = mf.run(resolved, out=tmp_path / "again")
+    again = mf.run(resolved, out=tmp_path / "again", overrides=["report.figures=false"])
     assert again.metrics == whole.metrics
     assert bytes_of(again.directory) == bytes_of(whole.directory)
 
 
-def test_another_seed_gives_other_numbers(whole, spec, tmp_path, without_report):
+def test_another_seed_gives_other_numbers(whole, spec, tmp_path):
     other = mf.run(spec, out=tmp_path / "other", overrides=["seed=4"])
     assert other.metrics != whole.metrics
     assert other.provenance["seed"] == 4
 
 
-def test_adding_a_stage_leaves_the_numbers_of_the_others_alone(whole, tmp_path, without_report):
+def test_adding_a_stage_leaves_the_numbers_of_the_others_alone(whole, tmp_path):
     longer = tmp_path / "longer.yaml"
     longer.write_text(
         SPEC.replace("invert:\n", "invert:\n  - {id: more, use: exact, noise: 0.01}\n"),
@@ -177,7 +168,7 @@ def test_adding_a_stage_leaves_the_numbers_of_the_others_alone(whole, tmp_path, 
     assert again == bytes_of(whole.directory)
 
 
-def test_solvers_with_the_same_noise_level_get_the_same_noise(tmp_path, without_report):
+def test_solvers_with_the_same_noise_level_get_the_same_noise(tmp_path):
     spec = tmp_path / "spec.yaml"
     spec.write_text(
         SPEC.split("invert:")[0]
@@ -190,7 +181,7 @@ def test_solvers_with_the_same_noise_level_get_the_same_noise(tmp_path, without_
     assert (found["a"].points != found["c"].points).any()
 
 
-def test_every_use_of_randomness_has_a_stream_of_its_own(tmp_path, without_report):
+def test_every_use_of_randomness_has_a_stream_of_its_own(tmp_path):
     spec = tmp_path / "spec.yaml"
     spec.write_text(
         SPEC.split("invert:")[0]
@@ -205,7 +196,7 @@ def test_every_use_of_randomness_has_a_stream_of_its_own(tmp_path, without_repor
 
 
 @pytest.mark.parametrize("scaling", ["standard", "minmax"])
-def test_with_a_scaling_all_results_are_in_original_units(spec, tmp_path, without_report, scaling):
+def test_with_a_scaling_all_results_are_in_original_units(spec, tmp_path, scaling):
     result = mf.run(spec, out=tmp_path / "out", overrides=[f"data.scaling={scaling}"])
     assert not result.map.scaling.is_identity
     assert result.metrics["invert"]["exact"]["max_relative_error"] < 1e-10
@@ -216,7 +207,7 @@ def test_with_a_scaling_all_results_are_in_original_units(spec, tmp_path, withou
         assert start.tobytes() == arrays["originals"][rows].tobytes()
 
 
-def test_the_minisom_backend_runs_through_the_spec(spec, tmp_path, without_report):
+def test_the_minisom_backend_runs_through_the_spec(spec, tmp_path):
     result = mf.run(
         spec, out=tmp_path / "out", overrides=["map.use=minisom", "map.with={epochs: 1}"]
     )
@@ -224,7 +215,7 @@ def test_the_minisom_backend_runs_through_the_spec(spec, tmp_path, without_repor
     assert result.metrics["invert"]["exact"]["max_relative_error"] < 1e-10
 
 
-def test_without_a_holdout_results_are_on_the_training_rows(spec, tmp_path, without_report):
+def test_without_a_holdout_results_are_on_the_training_rows(spec, tmp_path):
     result = mf.run(spec, out=tmp_path / "out", overrides=["data.holdout=0"])
     about = result.metrics["map"]
     assert about["training_points"] == about["held_out_points"] == 60
@@ -234,14 +225,14 @@ def test_without_a_holdout_results_are_on_the_training_rows(spec, tmp_path, with
 # --- who is told ---------------------------------------------------------------------------------
 
 
-def test_the_progress_callback_hears_of_every_slow_stage(spec, tmp_path, without_report):
+def test_the_progress_callback_hears_of_every_slow_stage(spec, tmp_path):
     told = {}
     mf.run(
         spec,
         out=tmp_path / "out",
         progress=lambda stage, done, total: told.setdefault(stage, []).append((done, total)),
     )
-    assert list(told) == ["map", "control.units", "control.away", "control.sample"]
+    assert list(told) == ["map", "control.units", "control.away", "control.sample", "report"]
     for counts in told.values():
         assert counts[-1][0] == counts[-1][1]
         assert counts == sorted(counts)
@@ -253,7 +244,7 @@ def watcher(name="musicfw-watcher", **hooks):
     )
 
 
-def test_observers_see_the_spec_every_stage_and_the_result(spec, tmp_path, without_report):
+def test_observers_see_the_spec_every_stage_and_the_result(spec, tmp_path):
     seen = []
     module = watcher(
         musicfw_before_run=lambda spec: seen.append(("before", spec.seed)),
@@ -275,9 +266,7 @@ def test_observers_see_the_spec_every_stage_and_the_result(spec, tmp_path, witho
     ]
 
 
-def test_a_failing_observer_is_a_warning_and_changes_no_number(
-    spec, whole, tmp_path, without_report
-):
+def test_a_failing_observer_is_a_warning_and_changes_no_number(spec, whole, tmp_path):
     def fail(stage):
         raise OSError("disk full")
 
@@ -289,7 +278,7 @@ def test_a_failing_observer_is_a_warning_and_changes_no_number(
     )
 
 
-def test_a_plugin_that_failed_to_load_is_a_warning(spec, tmp_path, without_report):
+def test_a_plugin_that_failed_to_load_is_a_warning(spec, tmp_path):
     registry = mf.Registry.from_modules(SimpleNamespace(__name__="musicfw-empty"))
     result = mf.run(spec, out=tmp_path / "out", registry=registry)
     (warning,) = result.warnings
@@ -298,7 +287,7 @@ def test_a_plugin_that_failed_to_load_is_a_warning(spec, tmp_path, without_repor
     )
 
 
-def test_a_plugin_that_the_spec_blocks_hears_nothing(spec, tmp_path, without_report):
+def test_a_plugin_that_the_spec_blocks_hears_nothing(spec, tmp_path):
     seen = []
     registry = mf.Registry.from_modules(watcher(musicfw_before_run=lambda: seen.append(1)))
     mf.run(
@@ -358,7 +347,7 @@ def fussy_spec(spec):
 
 @pytest.mark.parametrize("fault", [RuntimeError("out of luck"), KeyboardInterrupt()])
 def test_a_resumed_run_takes_what_was_finished_and_equals_an_uninterrupted_one(
-    fussy_spec, fussy, counting, tmp_path, without_report, fault
+    fussy_spec, fussy, counting, tmp_path, fault
 ):
     out, registry = tmp_path / "out", counting.registry
     fussy.fault = fault
@@ -381,9 +370,7 @@ def test_a_resumed_run_takes_what_was_finished_and_equals_an_uninterrupted_one(
     assert bytes_of(straight.directory) == bytes_of(out)
 
 
-def test_resuming_a_complete_run_computes_nothing(
-    fussy_spec, fussy, counting, tmp_path, without_report
-):
+def test_resuming_a_complete_run_computes_nothing(fussy_spec, fussy, counting, tmp_path):
     fussy.fault = None
     out = tmp_path / "out"
     first = mf.run(fussy_spec, out=out, registry=counting.registry)
@@ -393,16 +380,14 @@ def test_resuming_a_complete_run_computes_nothing(
     assert again.metrics == first.metrics
 
 
-def test_resuming_where_nothing_is_starts_from_the_beginning(spec, whole, tmp_path, without_report):
+def test_resuming_where_nothing_is_starts_from_the_beginning(spec, whole, tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("new", "empty"):
         result = mf.run(spec, out=tmp_path / name, resume=True)
         assert result.metrics == whole.metrics
 
 
-def test_a_run_that_died_while_it_wrote_its_map_can_be_resumed(
-    spec, whole, tmp_path, without_report, monkeypatch
-):
+def test_a_run_that_died_while_it_wrote_its_map_can_be_resumed(spec, whole, tmp_path, monkeypatch):
     def die(path, trained):
         raise KeyboardInterrupt
 
@@ -429,7 +414,7 @@ def test_a_directory_that_exists_is_refused_and_left_as_it_is(spec, tmp_path):
         mf.run(spec, out=tmp_path / "file")
 
 
-def test_an_empty_directory_may_be_filled(spec, whole, tmp_path, without_report):
+def test_an_empty_directory_may_be_filled(spec, whole, tmp_path):
     (tmp_path / "out").mkdir()
     assert mf.run(spec, out=tmp_path / "out").metrics == whole.metrics
 
@@ -449,7 +434,7 @@ def test_the_current_directory_and_those_above_are_no_run_directories(
 
 
 def test_what_is_left_of_an_unfinished_run_is_refused_without_resume(
-    fussy_spec, counting, tmp_path, without_report
+    fussy_spec, counting, tmp_path
 ):
     with pytest.raises(mf.PluginError):
         mf.run(fussy_spec, out=tmp_path / "out", registry=counting.registry)
@@ -460,9 +445,7 @@ def test_what_is_left_of_an_unfinished_run_is_refused_without_resume(
         mf.run(fussy_spec, out=tmp_path / "out", registry=counting.registry)
 
 
-def test_the_run_of_another_spec_is_never_resumed(
-    fussy_spec, fussy, counting, tmp_path, without_report
-):
+def test_the_run_of_another_spec_is_never_resumed(fussy_spec, fussy, counting, tmp_path):
     out, registry = tmp_path / "out", counting.registry
     message = r": holds a run of another spec \(hash [0-9a-f]{12}, this one has [0-9a-f]{12}\)"
     with pytest.raises(mf.PluginError):
@@ -475,9 +458,7 @@ def test_the_run_of_another_spec_is_never_resumed(
         mf.run(fussy_spec, out=out, registry=registry, resume=True, overrides=["seed=4"])
 
 
-def test_the_default_directory_has_the_name_of_the_spec_and_a_number(
-    spec, tmp_path, monkeypatch, without_report
-):
+def test_the_default_directory_has_the_name_of_the_spec_and_a_number(spec, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [mf.run(spec).directory for _ in range(3)]
     assert [str(name) for name in names] == ["runs/spec", "runs/spec-2", "runs/spec-3"]
@@ -525,9 +506,7 @@ def test_broken_data_leave_nothing_behind(spec, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.csv", "spec.yaml"]
 
 
-def test_a_spec_that_was_loaded_before_runs_too_but_takes_no_overrides(
-    spec, whole, tmp_path, without_report
-):
+def test_a_spec_that_was_loaded_before_runs_too_but_takes_no_overrides(spec, whole, tmp_path):
     registry = mf.load_registry()
     loaded = load_spec(spec, registry=registry)
     assert mf.run(loaded, out=tmp_path / "out", registry=registry).metrics == whole.metrics
@@ -550,3 +529,142 @@ def test_the_rows_are_split_in_two_without_overlap(holdout):
     assert sorted([*train, *held_out]) == list(range(100))
     assert train.tolist() == sorted(train)
     assert held_out.tolist() != sorted(held_out)
+
+
+def test_the_spec_names_the_page_and_can_leave_the_figures_out(whole, spec, tmp_path):
+    page = (whole.directory / "report.html").read_text(encoding="utf-8")
+    assert "<h1>All of it</h1>" in page
+    assert "<figure>" in page
+    bare = mf.run(spec, out=tmp_path / "out")
+    assert "<figure>" not in (bare.directory / "report.html").read_text(encoding="utf-8")
+    assert not list(bare.directory.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("sample: 0", "sample: 15", r"'sample', target.sample: expected numbers of held-out rows"),
+        (
+            'label: "0", away',
+            'label: "7", away',
+            r"'away', target.label: expected a label of the data \('0', '1' or '2'\), got '7'",
+        ),
+    ],
+)
+def test_a_target_that_the_data_do_not_have_is_told_before_training(
+    spec, tmp_path, monkeypatch, old, new, message
+):
+    monkeypatch.setattr(sys.modules["musicfw.run"], "train", None)
+    spec.write_text(SPEC.replace(old, new), encoding="utf-8")
+    with pytest.raises(mf.UsageError, match="control " + message):
+        mf.run(spec, out=tmp_path / "runs" / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["spec.yaml"]
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["musicfw.run"], "train", None)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(mf.StoreError, match=r"file/out.partial/state.json: cannot be written"):
+        mf.run(spec, out=tmp_path / "file" / "out")
+    with pytest.raises(mf.StoreError, match=r": cannot be used: File name too long; choose"):
+        mf.run(spec, out=tmp_path / ("x" * 300))
+
+
+def test_a_run_that_fails_before_its_first_stage_is_finished_leaves_nothing(
+    spec, tmp_path, monkeypatch
+):
+    def fail(*args, **rest):
+        assert (tmp_path / "runs" / "out.partial" / "state.json").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["musicfw.run"], "train", fail)
+    with pytest.raises(KeyboardInterrupt):
+        mf.run(spec, out=tmp_path / "runs" / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["spec.yaml"]
+
+
+@pytest.fixture
+def from_file(tmp_path, monkeypatch):
+    """A spec whose data are in a file beside it, run from elsewhere."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    rows = np.random.default_rng(0).normal(size=(30, 2))
+    np.savetxt(folder / "d.csv", rows, delimiter=",", header="a,b", comments="")
+    (folder / "spec.yaml").write_text(
+        "report: {figures: false}\ndata: {use: csv, with: {path: d.csv}}\n"
+        "map: {lattice: {rows: 2, columns: 2}, with: {epochs: 1}}\ninvert: [{use: exact}]\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return folder / "spec.yaml"
+
+
+def test_a_relative_path_of_data_starts_at_the_folder_of_the_spec(from_file):
+    first = mf.run(from_file, out="out")
+    again = mf.run(first.directory / "spec.yaml", out="again")
+    assert again.provenance["data_sha256"] == first.provenance["data_sha256"]
+    assert again.provenance["spec_sha256"] == first.provenance["spec_sha256"]
+
+
+def test_a_relative_path_that_is_not_there_or_was_set_starts_at_the_working_directory(from_file):
+    registry = mf.load_registry()
+    here = Path.cwd()
+    (here / "other.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    (here / "d.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+
+    def path(*overrides):
+        return load_spec(from_file, registry=registry, overrides=overrides).data.with_.path
+
+    assert path() == str(from_file.parent / "d.csv")
+    assert path("data.with.path=d.csv") == str(here / "d.csv")
+    assert path("data.with.path=~/d.csv") == "~/d.csv"
+    from_file.write_text(from_file.read_text().replace("d.csv", "other.csv"), encoding="utf-8")
+    assert path() == str(here / "other.csv")
+
+
+def test_a_run_on_other_data_is_never_resumed(from_file, monkeypatch):
+    message = r": holds a run on other data \(hash [0-9a-f]{12}, this one has [0-9a-f]{12}\)"
+
+    def interrupt(*args, **rest):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["musicfw.run"], "invert", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            mf.run(from_file, out="out")
+    data = from_file.parent / "d.csv"
+    text = data.read_text(encoding="utf-8")
+    data.write_text(text + "9,9\n", encoding="utf-8")
+    with pytest.raises(mf.StoreError, match=r"out\.partial" + message):
+        mf.run(from_file, out="out", resume=True)
+    data.write_text(text, encoding="utf-8")
+    mf.run(from_file, out="out", resume=True)
+    data.write_text(text + "9,9\n", encoding="utf-8")
+    with pytest.raises(mf.StoreError, match="out" + message):
+        mf.run(from_file, out="out", resume=True)
+
+
+def test_another_version_of_what_made_a_part_is_a_warning(spec, tmp_path):
+    out = mf.run(spec, out=tmp_path / "out").directory
+    facts = store.load_json(out / "result.json")
+    facts["provenance"]["plugins_used"]["musicfw"] = "0.0.1"
+    store.save_json(out / "result.json", facts)
+    (warning,) = mf.run(spec, out=out, resume=True).warnings
+    assert f"was made with musicfw 0.0.1, the rest with {mf.__version__}" in warning
+
+
+@pytest.mark.parametrize("gone", ["metrics", "provenance", "warnings"])
+def test_a_result_file_that_lacks_something_is_refused(spec, tmp_path, gone):
+    out = mf.run(spec, out=tmp_path / "out").directory
+    facts = store.load_json(out / "result.json")
+    del facts[gone]
+    store.save_json(out / "result.json", facts)
+    with pytest.raises(mf.StoreError, match=rf"result.json: cannot be used: KeyError: '{gone}'"):
+        load_run(out)
+
+
+def test_provenance_does_without_the_metadata_of_a_library(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr("musicfw.provenance._LIBRARIES", ("musicfw", "surely-not-installed"))
+    versions = mf.run(spec, out=tmp_path / "out").provenance["versions"]
+    assert versions["surely-not-installed"] == "unknown"

@@ -278,3 +278,9 @@ def test_a_result_with_missing_arrays_or_garbled_facts_is_refused(tmp_path, load
     )
     with pytest.raises(mf.StoreError, match=re.escape(f"{path}: cannot be used: KeyError")):
         load(path)
+
+
+def test_json_holds_null_for_what_json_does_not_have(tmp_path):
+    path = store.save_json(tmp_path / "a.json", {"a": [float("nan"), 1.5], "b": float("inf")})
+    assert store.load_json(path) == {"a": [None, 1.5], "b": None}
+    assert "NaN" not in path.read_text(encoding="utf-8")

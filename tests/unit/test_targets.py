@@ -169,3 +169,8 @@ def test_other_words_are_refused_with_what_was_expected(text):
         ),
     ):
         parse_target(text)
+
+
+def test_a_kind_that_is_none_is_refused():
+    with pytest.raises(mf.UsageError, match=r"^Target.kind: expected 'units', .* got 'foo'; use T"):
+        mf.Target(kind="foo", value=1)

@@ -177,3 +177,41 @@ def test_the_name_of_a_feature_is_told_with_its_column():
 def test_a_wrong_call_is_refused(settings, message):
     with pytest.raises(mf.UsageError, match=re.escape(message)):
         mf.train(X, **{"lattice": LATTICE, **settings})
+
+
+@pytest.mark.parametrize("fault", [OSError("screen gone"), mf.UsageError("stop"), SystemExit(4)])
+@pytest.mark.parametrize("backend", ["native", "minisom"])
+def test_what_the_callers_progress_raises_is_not_blamed_on_the_backend(backend, fault):
+    def progress(done, total):
+        raise fault
+
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    lattice = mf.Lattice(rows=2, columns=2)
+    with pytest.raises(type(fault)) as caught:
+        mf.train(X, lattice=lattice, backend=backend, epochs=2, progress=progress)
+    assert caught.value is fault
+    assert str(fault) in ("screen gone", "stop", "4")
+
+
+def test_a_refusal_of_a_built_in_backend_says_whose_it_is():
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    lattice = mf.Lattice(rows=2, columns=2, toroidal=True)
+    with pytest.raises(
+        mf.UsageError,
+        match=r"^backend 'minisom' of plugin musicfw: lattice.toroidal: expected false",
+    ):
+        mf.train(X, lattice=lattice, backend="minisom")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"feature_names": ["a"]}, r"^feature_names: expected 2 names, got 1$"),
+        ({"image_shape": (2, 2)}, r"^image_shape: expected height · width = 2 features, got 2 × 2"),
+        ({"image_shape": 2}, r"^image_shape: expected \(height, width\), got 2$"),
+    ],
+)
+def test_names_and_image_shapes_that_do_not_fit_the_data_are_refused(given, message):
+    X = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(mf.UsageError, match=message):
+        mf.train(X, lattice=mf.Lattice(rows=2, columns=2), **given)

@@ -10,6 +10,7 @@ import pytest
 
 import musicfw as mf
 from musicfw.geometry import WellPosedness
+from musicfw.types import Scaling
 
 PROTOTYPES = np.arange(12.0).reshape(4, 3) ** 1.5
 LATTICE = mf.Lattice(rows=2, columns=2)
@@ -297,3 +298,13 @@ def test_the_arrays_of_results_are_read_only():
     path = mf.steer(codebook, [[0.0, 0, 0]], target=mf.Target.units([1]), steps=2)
     for name in ("points", "stop", "step_norm", "arrival", "target_units"):
         assert not getattr(path, name).flags.writeable, name
+
+
+def test_clusters_that_are_no_integers_are_refused():
+    with pytest.raises(mf.UsageError, match=r"^Codebook.clusters: expected integers, got float64$"):
+        mf.Codebook(prototypes=[[0.0]], clusters=[0.5])
+
+
+def test_a_scaling_of_text_is_refused():
+    with pytest.raises(mf.UsageError, match=r"^Scaling.offset: expected numbers \(D,\): could not"):
+        Scaling(offset=["a"], scale=[1.0])
