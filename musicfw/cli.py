@@ -351,6 +351,12 @@ def _summarise(result: RunResult) -> None:
         )
     for name, found in metrics["control"].items():
         click.echo(f"control  {name}: {found['points']} points ({_counts(found['stops'])})")
+    for name, found in metrics.get("evaluate", {}).items():
+        half = found.get("target_probability at 50%", {}).get("mean")
+        likely = "" if half is None else f", probability of the target half way {half:.2f}"
+        arrived = found["arrived"]["mean"]
+        straight = found["path_over_chord"]["mean"]
+        click.echo(f"compare  {name}: {arrived:.1%} arrived, path/chord {straight:.2f}{likely}")
     for warning in result.warnings:
         click.echo(f"warning  {warning}")
     click.echo(f"report   {result.directory / 'report.html'}")

@@ -22,6 +22,7 @@ from musicfw.report_figures import (
     Figure,
     ReportInputs,
     control_figures,
+    evaluation_figures,
     inversion_figures,
     map_figures,
 )
@@ -93,7 +94,9 @@ def write_report(
     map_section = _map_section(inputs)
     inversion = _inversion_section(inputs) if inputs.result.inversions else None
     control = [_control_section(inputs, group) for group in _groups(inputs)]
+    comparison = _comparison_section(inputs)
     sections = [map_section, *([inversion] if inversion else []), *control]
+    sections += [comparison] if comparison else []
     total = 1 + sum(len(section.figures) for section in sections)
     paths: list[Path] = []
     taken: set[str] = set()
@@ -111,6 +114,7 @@ def write_report(
         map=map_section,
         inversion=inversion,
         control=control,
+        comparison=comparison,
         provenance=Table([], list(words.leaves(inputs.result.provenance))),
         timings=Table(["stage", "seconds"], list(words.leaves(inputs.result.timings_s))),
         spec=yaml.safe_dump(dict(inputs.spec), sort_keys=False, allow_unicode=True),
@@ -271,4 +275,17 @@ def _control_section(inputs: ReportInputs, group: Mapping[str, Trajectory]) -> _
         advice=words.stop_advice(group),
         target=inputs.targets.get(first, "units " + str(trajectory.target_units.tolist())),
         points=words.counted(trajectory.stop.size, "point"),
+    )
+
+
+def _comparison_section(inputs: ReportInputs) -> _Section | None:
+    evaluation = inputs.result.evaluation
+    if evaluation is None:
+        return None
+    pairs = next(iter(next(iter(evaluation.values.values())).values())).size
+    return _Section(
+        figures=_wanted(inputs, evaluation_figures(evaluation)),
+        table=words.evaluation_table(evaluation),
+        advice=[],
+        points=words.counted(pairs, "pair"),
     )

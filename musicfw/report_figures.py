@@ -14,6 +14,7 @@ import numpy as np
 
 from musicfw import plot
 from musicfw.arrays import FloatArray, IntArray
+from musicfw.evaluate import Evaluation
 from musicfw.types import Dataset, RunResult, Trajectory
 
 _HOW_TO_READ = {
@@ -42,6 +43,11 @@ _HOW_TO_READ = {
     "paths: the features that had to move to get to the target.",
     "paths_on_map": "Each line joins the best matching units that a path passes through, from its "
     "circle to its star; darker cells are borders of the U-matrix.",
+    "paths_in_plane": "Each line is one path, from its circle to its star, over the density of the "
+    "data (grey) and the map's lattice (blue; the target's units are yellow).",
+    "evaluation_curves": "Each line is the mean of a measure along the paths of one policy, the "
+    "shade its 95 % interval: towards real data means high probability, high confidence and "
+    "sharpness, and small distances.",
     "target_distances": "The faster and lower a line falls, the more directly the policy gets to "
     "the target; the shade holds the middle 80 % of the points.",
 }
@@ -191,6 +197,11 @@ def control_figures(inputs: ReportInputs, group: Mapping[str, Trajectory]) -> It
         draw = partial(plot.feature_changes, shown, feature_names=feature_names(inputs))
         alt = f"Features that changed on the way to {target}"
         yield _figure("feature_changes", draw, alt=alt, name=f"feature_changes_{first}")
+    if dataset.points.shape[1] == 2:
+        names = feature_names(inputs)
+        draw = partial(plot.paths_in_plane, shown, dataset.points, feature_names=names)
+        alt = f"Paths to {target} over the density of the data"
+        yield _figure("paths_in_plane", draw, alt=alt, name=f"paths_in_plane_{first}")
     if inputs.result.map.codebook.lattice is not None:
         alt = f"Paths over the map to {target}"
         draw = partial(plot.paths_on_map, shown)
@@ -198,3 +209,9 @@ def control_figures(inputs: ReportInputs, group: Mapping[str, Trajectory]) -> It
     alt = f"Distance to {target} by step"
     draw = partial(plot.target_distances, shown)
     yield _figure("target_distances", draw, alt=alt, name=f"target_distances_{first}")
+
+
+def evaluation_figures(evaluation: Evaluation) -> Iterator[Figure]:
+    """Yield the figures of a comparison of policies."""
+    draw = partial(plot.evaluation_curves, evaluation)
+    yield _figure("evaluation_curves", draw, alt="Measures along the paths of each policy")

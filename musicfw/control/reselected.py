@@ -63,7 +63,7 @@ def reselected_step(
         columns @ scaled.transpose(0, 2, 1)
     )
     right = factors * np.einsum("nkr,nr->nk", scaled, g)
-    inner = np.linalg.solve(capacitance, right[:, :, np.newaxis])[:, :, 0]
+    inner = _solved(capacitance, right)
     step = g * inverse - np.einsum("nk,nkr->nr", inner, scaled)
     norm = np.sqrt(np.einsum("nr,nr->n", step, step))
     if max_step is not None:
@@ -85,3 +85,18 @@ def reselected_step(
         predicted=predicted,
         after=after,
     )
+
+
+def _solved(systems: FloatArray, right: FloatArray) -> FloatArray:
+    """Return the solutions (N, k); NaN, a step that no control takes, for a singular system.
+
+    Far beyond the map, or with hardly any damping, the system of a point can be singular in double
+    precision; that must not stop the other points.
+    """
+    try:
+        return np.asarray(np.linalg.solve(systems, right[:, :, np.newaxis])[:, :, 0])
+    except np.linalg.LinAlgError:
+        if len(systems) == 1:
+            return np.full_like(right, np.nan)
+        alone = [_solved(systems[n : n + 1], right[n : n + 1]) for n in range(len(systems))]
+        return np.concatenate(alone)

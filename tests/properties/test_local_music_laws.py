@@ -470,6 +470,36 @@ def test_the_plain_local_rule_takes_exactly_the_dense_step_among_the_nearest(
         assert np.linalg.norm(off) <= tolerance * (np.linalg.norm(z) + np.linalg.norm(point))
 
 
+@given(
+    seed=seeds,
+    scope=st.sampled_from(["local", "all"]),
+    kept=st.sampled_from([1, 3]),
+    damping=st.sampled_from([1e-300, 1e-12, 1e-6]),
+    control=st.sampled_from(["levenberg-marquardt", "fixed"]),
+)
+def test_a_walk_that_runs_away_is_a_stop_reason_of_its_point_and_no_error(
+    seed, scope, kept, damping, control
+):
+    _, codebook, starts, selected = scene(seed, shape=(20, 4))
+    path = mf.steer(
+        codebook,
+        3.0 * starts,
+        target=mf.Target.units(selected),
+        scope=scope,
+        route="direct",
+        selected_units=kept,
+        damping=damping,
+        selected_weight=1e6,
+        rate=1.0,
+        max_step=1e300,
+        step_control=control,
+        steps=60,
+    )
+    assert np.isfinite(path.points).all()
+    if control == "levenberg-marquardt":
+        assert not (path.stop == mf.StopReason.DIVERGED).any()
+
+
 # --- symmetries of whole walks -------------------------------------------------------------------
 
 
