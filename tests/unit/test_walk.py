@@ -269,7 +269,17 @@ def test_of_several_targets_the_heavier_ends_nearer(seed, selection):
             steps=30,
         )
         ends.append(path.squared_distances([3])[-1, 0, 0])
-    assert ends == sorted(ends, reverse=True)
+    assert ends[0] > ends[1] > ends[2]
+
+
+def test_in_the_local_form_too_the_heavier_of_several_targets_ends_nearer():
+    codebook = mf.Codebook(prototypes=[[0.0, 0.0], [4.0, 0.0], [2.0, 1.0]])
+    ends = []
+    for weight in (0.1, 1.0, 10.0):
+        target = mf.Target.several((mf.Target.units([0]), weight), (mf.Target.units([1]), 1.0))
+        path = mf.steer(codebook, [[2.0, 3.0]], target=target, selection="all", steps=50)
+        ends.append(path.squared_distances([0])[-1, 0, 0])
+    assert ends[0] > ends[1] > ends[2]
 
 
 @settings(max_examples=10)
