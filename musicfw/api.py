@@ -167,19 +167,23 @@ class TrainingProblem:
     Parameters
     ----------
     points : ndarray, shape (N, D)
-        Training data in the map's units, read-only, finite, at least two different rows.
+        Training data in the map's units, read-only, finite, at least two different rows; float64,
+        or for a backend with the trait ``float32`` also float32.
     lattice : Lattice
         The lattice to place the prototypes on.
     rng : numpy.random.Generator
         The only source of randomness allowed.
     progress : callable
         ``progress(done, total)``; call it now and then.
+    initial : ndarray, shape (M, D), optional
+        First prototypes that the caller gave, in the map's units, read-only.
     """
 
     points: FloatArray
     lattice: Lattice
     rng: np.random.Generator
     progress: Callable[[int, int], None]
+    initial: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -208,11 +212,12 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendFactory(Factory[Backend]):
-    """A factory of training backends."""
+    """A factory of training backends. Trait ``float32``: float32 data need not become float64."""
 
     kind: ClassVar[str] = "backend"
+    known_traits: ClassVar[frozenset[str]] = frozenset({"float32"})
     reserved_params: ClassVar[frozenset[str]] = frozenset(
-        {"X", "backend", "clusters", "feature_names", "image_shape", "labels", "lattice"}
+        {"X", "backend", "clusters", "feature_names", "image_shape", "initial", "labels", "lattice"}
         | {"progress", "registry", "scaling", "seed"}
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem
-from musicfw.arrays import FloatArray, as_training_data, read_only
+from musicfw.arrays import FloatArray, as_matrix, as_training_data, read_only
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.params import params_from_keywords, params_to_tree
@@ -17,7 +17,7 @@ from musicfw.plugins import Provided, Registry, provided
 from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.som.clusters import cluster_units
 from musicfw.som.quality import majority_labels
-from musicfw.types import Codebook, TrainedMap
+from musicfw.types import Codebook, Scaling, TrainedMap
 
 
 def train(
@@ -31,6 +31,7 @@ def train(
     clusters: int | None = None,
     feature_names: Sequence[str] | None = None,
     image_shape: tuple[int, int] | None = None,
+    initial: npt.ArrayLike | None = None,
     registry: Registry | None = None,
     progress: Callable[[int, int], None] | None = None,
     **params: Any,
@@ -57,6 +58,9 @@ def train(
         when it is needed and not given.
     feature_names, image_shape
         As in `Dataset`; used in messages and figures.
+    initial : array_like, shape (M, D), optional
+        First prototypes in original units, instead of the backend's own; those of a trained map
+        continue its training (choose a small radius).
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional
@@ -77,15 +81,24 @@ def train(
     PluginError
         If the backend fails or returns something of the wrong shape.
     """
-    points = as_training_data(X, column_names=feature_names)
+    chosen = provided("backend", backend, registry)
+    # Scaling works in float64; unscaled float32 data stay as they are: no copy of them is made.
+    single = scaling == "none" and "float32" in chosen.factory.traits
+    points = as_training_data(X, column_names=feature_names, keep_float32=single)
     if not isinstance(lattice, Lattice):
         raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
     text_labels = _labels(labels, points.shape[0])
-    chosen = provided("backend", backend, registry)
     resolved_params = params_from_keywords(chosen.factory, params)
-    fitted = fit_scaling(points, scaling)
+    fitted = Scaling.identity(points.shape[1]) if single else fit_scaling(points, scaling)
     scaled = fitted.to_map(points)
-    raw = _fit(chosen, resolved_params, scaled, lattice, _generator(seed), progress)
+    problem = TrainingProblem(
+        points=read_only(scaled),
+        lattice=lattice,
+        rng=_generator(seed),
+        progress=progress or (lambda done, total: None),
+        initial=None if initial is None else _initial(initial, lattice, fitted),
+    )
+    raw = _fit(chosen, resolved_params, problem)
     codebook = Codebook(prototypes=raw.prototypes, lattice=lattice)
     codebook = Codebook(
         prototypes=raw.prototypes,
@@ -105,24 +118,11 @@ def train(
     )
 
 
-def _fit(
-    chosen: Provided,
-    params: Any,
-    scaled: FloatArray,
-    lattice: Lattice,
-    rng: np.random.Generator,
-    progress: Callable[[int, int], None] | None,
-) -> RawMap:
+def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
     backend = chosen.build(params)
-    problem = TrainingProblem(
-        points=read_only(scaled),
-        lattice=lattice,
-        rng=rng,
-        progress=progress or (lambda done, total: None),
-    )
     with chosen.calling("fit"):
         raw = backend.fit(problem)
-    shape = (lattice.units, scaled.shape[1])
+    shape = (problem.lattice.units, problem.points.shape[1])
     if not isinstance(raw, RawMap):
         raise chosen.error("fit", f"expected a RawMap, got {type(raw).__name__}")
     chosen.checked(raw.prototypes, call="fit", name="prototypes (M, D)", shape=shape)
@@ -135,6 +135,17 @@ def _fit(
     for name, values in raw.history.items():
         chosen.checked(values, call="fit", name=f"history[{name!r}]", shape=np.shape(values))
     return raw
+
+
+def _initial(initial: npt.ArrayLike, lattice: Lattice, scaling: Scaling) -> FloatArray:
+    dimension = scaling.offset.shape[0]
+    prototypes = as_matrix(initial, name="initial", columns=dimension)
+    if prototypes.shape[0] != lattice.units:
+        raise UsageError(
+            f"initial: expected {lattice.units} rows, one prototype per unit of the lattice, got "
+            f"{prototypes.shape[0]}"
+        )
+    return read_only(scaling.to_map(prototypes))
 
 
 def _labels(labels: npt.ArrayLike | None, count: int) -> npt.NDArray[np.str_] | None:

@@ -6,16 +6,30 @@ import numpy as np
 
 from musicfw.arrays import FloatArray
 from musicfw.lattice import Lattice
+from musicfw.som.statistics import WorkArray
 
 # Beyond this many rows the components are taken from a random subset: they are a start, known to
 # about 1/sqrt(2·2048) = 1.6 %, and their cost no longer grows with the data.
 _ROWS_FOR_COMPONENTS = 2048
 
 
-def principal_plane(
-    points: FloatArray, lattice: Lattice, *, centre: FloatArray, rng: np.random.Generator
+def representative_rows(
+    points: WorkArray, *, rng: np.random.Generator, least: int = 0
 ) -> FloatArray:
-    """Return prototypes on the plane of the first two principal components, about the centre.
+    """Return all rows, or 2048 of them drawn without repeats, in their order, as float64.
+
+    What is taken from them (a centre, principal components) is a start only. ``least`` asks for
+    more of them.
+    """
+    count = max(_ROWS_FOR_COMPONENTS, least)
+    if points.shape[0] > count:
+        chosen = rng.choice(points.shape[0], count, replace=False)
+        points = points[np.sort(chosen)]
+    return points.astype(np.float64, copy=False)
+
+
+def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:
+    """Return prototypes on the plane of the first two principal components, shape (M, D).
 
     ``w_i = p_i σ₁ z₁ + q_i σ₂ z₂`` with the unit's lattice position (p, q) scaled to [−1, 1], the
     lattice's longer side along z₁, and σ the standard deviations. A component's sign is such that
@@ -25,45 +39,30 @@ def principal_plane(
 
     Parameters
     ----------
-    points : ndarray, shape (N, D)
-        Data.
+    centred : ndarray, shape (N, D)
+        Data, with their mean subtracted.
     lattice : Lattice
         Where the units lie.
-    centre : ndarray, shape (D,)
-        Mean of the data.
-    rng : numpy.random.Generator
-        Chooses a subset of the rows if there are more than 2048.
-
-    Returns
-    -------
-    ndarray, shape (M, D)
-        Relative to the centre.
     """
-    if points.shape[0] > _ROWS_FOR_COMPONENTS:
-        chosen = rng.choice(points.shape[0], _ROWS_FOR_COMPONENTS, replace=False)
-        points = points[np.sort(chosen)]
-    components = principal_components(points - centre)
+    components = principal_components(centred)
     return _position(lattice)[:, : components.shape[0]] @ components
 
 
 def principal_components(centred: FloatArray) -> FloatArray:
     """Return the leading two principal directions times their standard deviations, shape (k, D).
 
-    k is 2, or 1 for D = 1. Taken from the smaller of the two Gram matrices; a component whose
-    variance is below rounding (data on a line) is 0.
+    k is 2, or 1 for D = 1. A component whose variance is below rounding (data on a line) is 0.
+    Exact to rounding up to 256 rows or features; beyond, by five steps of subspace iteration, which
+    is enough for a start.
     """
     rows, dimension = centred.shape
-    wide = dimension > rows
     scale = float(np.abs(centred).max()) or 1.0
     X = centred / scale
-    gram = X @ X.T if wide else X.T @ X
-    size = gram.shape[0]
-    count = min(2, size)
-    values, vectors = np.linalg.eigh(gram)
-    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
+    values, directions = (_exact if min(rows, dimension) <= 256 else _iterated)(X)
+    count = min(2, dimension, rows)
+    values, directions = values[:count], directions[:count]
     significant = values > max(rows, dimension) * np.finfo(np.float64).eps * values[0]
     deviations = np.sqrt(np.where(significant, values, 0.0) / rows)
-    directions = vectors.T @ X if wide else vectors.T
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     directions = directions / np.where(lengths > 0.0, lengths, 1.0)
     largest = np.abs(directions).argmax(axis=1)
@@ -71,7 +70,26 @@ def principal_components(centred: FloatArray) -> FloatArray:
     return np.asarray(directions * (signs * deviations * scale)[:, np.newaxis])
 
 
-def sampled_rows(points: FloatArray, units: int, *, rng: np.random.Generator) -> FloatArray:
+def _exact(X: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return squared singular values, falling, and right directions, by the smaller Gram matrix."""
+    wide = X.shape[1] > X.shape[0]
+    values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
+    leading = vectors[:, ::-1][:, :2].T
+    return values[::-1][:2], leading @ X if wide else leading
+
+
+def _iterated(X: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return what `_exact` does, approximately: subspace iteration begun with eight rows."""
+    rows = X[np.linspace(0, X.shape[0] - 1, 8).astype(np.intp)]
+    basis = np.linalg.qr(rows.T)[0]
+    for _ in range(5):
+        basis = np.linalg.qr(X.T @ (X @ basis))[0]
+    image = X @ basis
+    values, vectors = np.linalg.eigh(image.T @ image)
+    return values[::-1], (basis @ vectors[:, ::-1]).T
+
+
+def sampled_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> FloatArray:
     """Return ``units`` rows of the data, shape (M, D): distinct ones as long as there are enough.
 
     Parameters
@@ -84,7 +102,36 @@ def sampled_rows(points: FloatArray, units: int, *, rng: np.random.Generator) ->
         Source of randomness.
     """
     count = points.shape[0]
-    return points[rng.choice(count, units, replace=count < units)]
+    rows = points[rng.choice(count, units, replace=count < units)]
+    return rows.astype(np.float64, copy=False)
+
+
+def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> FloatArray:
+    """Return ``units`` rows of the data, each drawn in proportion to its distance² to the nearest.
+
+    Source: D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA
+    2007. The rows come from `representative_rows` (at least four per unit), in no order of the
+    lattice. Where no row is left that differs from those drawn, rows are drawn again.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        Data.
+    units : int
+        M.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
+    rows = representative_rows(points, rng=rng, least=4 * units)
+    nearest = np.full(rows.shape[0], np.inf)
+    chosen = np.empty(units, dtype=np.intp)
+    for unit in range(units):
+        total = nearest.sum()
+        shares = nearest / total if 0.0 < total < np.inf else None
+        chosen[unit] = rng.choice(rows.shape[0], p=shares)
+        offset = rows - rows[chosen[unit]]
+        nearest = np.minimum(nearest, np.einsum("nd,nd->n", offset, offset))
+    return rows[chosen]
 
 
 def _position(lattice: Lattice) -> FloatArray:

@@ -110,7 +110,9 @@ class MiniSomBackend:
     def _fit(self, problem: TrainingProblem) -> RawMap:
         points, params = problem.points, self.params
         som = _untrained(params, problem)
-        if params.initialization == "pca":
+        if problem.initial is not None:
+            som._weights = weights_by_cell(problem.initial, problem.lattice)
+        elif params.initialization == "pca":
             som.pca_weights_init(points)
         elif params.initialization == "sample":
             som.random_weights_init(points)
@@ -136,6 +138,14 @@ def prototypes_by_unit(weights: FloatArray, lattice: Lattice) -> FloatArray:
     if lattice.topology == "hexagonal":
         rows = rows[::-1]
     return np.ascontiguousarray(rows.reshape(lattice.units, -1))
+
+
+def weights_by_cell(prototypes: FloatArray, lattice: Lattice) -> FloatArray:
+    """Return prototypes (M, D) as MiniSom's weights (x, y, D): `prototypes_by_unit` undone."""
+    rows = prototypes.reshape(lattice.rows, lattice.columns, -1)
+    if lattice.topology == "hexagonal":
+        rows = rows[::-1]
+    return np.swapaxes(rows, 0, 1).copy()
 
 
 class _WatchedRows:
