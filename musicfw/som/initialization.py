@@ -9,14 +9,14 @@ from musicfw.lattice import Lattice
 from musicfw.som.statistics import WorkArray
 
 # Beyond this many rows the components are taken from a random subset: they are a start, known to
-# about 1/sqrt(2·2048) = 1.6 %, and their cost no longer grows with the data.
-_ROWS_FOR_COMPONENTS = 2048
+# about 1/sqrt(2·1024) = 2.2 %, and their cost no longer grows with the data.
+_ROWS_FOR_COMPONENTS = 1024
 
 
 def representative_rows(
     points: WorkArray, *, rng: np.random.Generator, least: int = 0
 ) -> FloatArray:
-    """Return all rows, or 2048 of them drawn without repeats, in their order, as float64.
+    """Return all rows, or 1024 of them drawn without repeats, in their order, as float64.
 
     What is taken from them (a centre, principal components) is a start only. ``least`` asks for
     more of them.
@@ -52,8 +52,8 @@ def principal_components(centred: FloatArray) -> FloatArray:
     """Return the leading two principal directions times their standard deviations, shape (k, D).
 
     k is 2, or 1 for D = 1. A component whose variance is below rounding (data on a line) is 0.
-    Exact to rounding up to 256 rows or features; beyond, by five steps of subspace iteration, which
-    is enough for a start.
+    Exact to rounding up to 256 rows or features; beyond, by subspace iteration, which is enough for
+    a start.
     """
     rows, dimension = centred.shape
     scale = float(np.abs(centred).max()) or 1.0
@@ -78,15 +78,20 @@ def _exact(X: FloatArray) -> tuple[FloatArray, FloatArray]:
     return values[::-1][:2], leading @ X if wide else leading
 
 
-def _iterated(X: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return what `_exact` does, approximately: subspace iteration begun with eight rows."""
-    rows = X[np.linspace(0, X.shape[0] - 1, 8).astype(np.intp)]
+def _iterated(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
+    """Return what `_exact` does, approximately: subspace iteration begun with some rows."""
+    rows = X[np.linspace(0, X.shape[0] - 1, count).astype(np.intp)]
     basis = np.linalg.qr(rows.T)[0]
-    for _ in range(5):
+    for _ in range(4):
         basis = np.linalg.qr(X.T @ (X @ basis))[0]
     image = X @ basis
     values, vectors = np.linalg.eigh(image.T @ image)
     return values[::-1], (basis @ vectors[:, ::-1]).T
+
+
+def leading_directions(centred: FloatArray, count: int) -> FloatArray:
+    """Return orthonormal directions that hold nearly as much variance as any, shape (count, D)."""
+    return _iterated(centred, count)[1]
 
 
 def sampled_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> FloatArray:

@@ -49,8 +49,15 @@ for _ in sys.stdin:
     print(seconds, (peak - before) / 1024, flush=True)
 """
 
-NATIVE_SETUP = (
-    "import musicfw as mf; L = mf.Lattice(rows=side, columns=side); mf.train(X[:64], lattice=L)"
+NATIVE_SETUP = """
+import musicfw as mf
+L = mf.Lattice(rows=side, columns=side)
+mf.train(X[:64], lattice=L)
+"""
+COMPILED_SETUP = (
+    NATIVE_SETUP
+    + "Z = np.random.default_rng(0).normal(size=(300, 200)).astype(X.dtype)\n"
+    + "mf.train(Z, lattice=L, mode='batch', epochs=1, search='compiled')"
 )
 NATIVE = "W = mf.train(X, lattice=L{options}).codebook.prototypes"
 FASTERSOM_SETUP = """
@@ -83,6 +90,11 @@ SIDES = {
     "native (defaults)": ("ours", NATIVE_SETUP, NATIVE.format(options="")),
     "native +1 full": ("ours", NATIVE_SETUP, NATIVE.format(options=", full_epochs=1")),
     "native batch 10": ("ours", NATIVE_SETUP, NATIVE.format(options=BATCH10)),
+    "native batch 10 compiled": (
+        "ours",
+        COMPILED_SETUP,
+        NATIVE.format(options=BATCH10 + ", search='compiled'"),
+    ),
     "native progressive": ("ours", NATIVE_SETUP, NATIVE.format(options=", mode='progressive'")),
     "native online": ("ours", NATIVE_SETUP, NATIVE.format(options=", mode='online'")),
     "fastersom 10": ("peers", FASTERSOM_SETUP, FASTERSOM.format(epochs=10, rows=10**9)),

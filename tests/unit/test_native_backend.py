@@ -212,9 +212,9 @@ def test_components_of_many_rows_come_from_a_subset_that_the_seed_decides():
     first = plane(points, lattice, seed=1)
     assert first.tobytes() == plane(points, lattice, seed=1).tobytes()
     assert first.tobytes() != plane(points, lattice, seed=2).tobytes()
-    # Five standard errors of a deviation from 2048 rows, and of a direction at this gap.
+    # Five standard errors of a deviation from 1024 rows, and of a direction at this gap.
     whole = principal_components(points - points.mean(axis=0))
-    assert np.abs(first[-1] - whole.sum(axis=0)).max() < 5 * 2 * 4.0 / np.sqrt(2 * 2048)
+    assert np.abs(first[-1] - whole.sum(axis=0)).max() < 5 * 2 * 4.0 / np.sqrt(2 * 1024)
 
 
 def test_sampled_rows_are_distinct_if_there_are_enough():
@@ -288,9 +288,9 @@ def test_memory_is_bounded_by_the_chunk(dtype):
     fit(points, lattice, epochs=2, dtype=dtype, chunk_size=200, initialization="sample")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # 2048 rows for the centre, thrice, an order of the rows, a few M×D matrices and chunks; a copy
+    # 1024 rows for the centre, thrice, an order of the rows, a few M×D matrices and chunks; a copy
     # of the data would be 7.2 or 14.4 MB.
-    assert peak < 3 * 2048 * 30 * 8 + 60_000 * 8 + 0.5e6
+    assert peak < 3 * 1024 * 30 * 8 + 60_000 * 8 + 0.5e6
 
 
 @pytest.mark.parametrize(

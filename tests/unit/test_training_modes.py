@@ -189,8 +189,8 @@ def test_float32_data_are_trained_without_a_copy_of_them():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert trained.params["dtype"] is None
-    # 2048 rows as float64, thrice, an order of the rows and some chunks; the data hold 8 MB.
-    assert peak < 3 * 2048 * 40 * 8 + 50_000 * 8 + 1e6
+    # 1024 rows as float64, thrice, an order of the rows and some chunks; the data hold 8 MB.
+    assert peak < 3 * 1024 * 40 * 8 + 50_000 * 8 + 1e6
 
 
 def test_float32_agrees_with_float64_in_quality():
