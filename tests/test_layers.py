@@ -22,7 +22,7 @@ LAYERS = (
     {"control", "params", "discovery"},
     {"plugins"},
     {"train", "invert"},
-    {"steer", "metrics"},
+    {"steer", "metrics", "stream"},
     {"sections", "store", "plot", "report_words"},
     {"spec", "schema", "report", "run_directory", "rows"},
     {"provenance"},

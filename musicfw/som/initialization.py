@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from musicfw.arrays import FloatArray
 from musicfw.lattice import Lattice
 from musicfw.som.statistics import WorkArray
+
+InitializationName = Literal["pca", "sample", "k-means++"]
 
 # Beyond this many rows the components are taken from a random subset: they are a start, known to
 # about 1/sqrt(2·1024) = 2.2 %, and their cost no longer grows with the data.
@@ -26,6 +30,36 @@ def representative_rows(
         chosen = rng.choice(points.shape[0], count, replace=False)
         points = points[np.sort(chosen)]
     return points.astype(np.float64, copy=False)
+
+
+def first_prototypes(
+    points: WorkArray,
+    sample: FloatArray,
+    lattice: Lattice,
+    *,
+    name: InitializationName,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Return first prototypes about the mean of the sample, shape (M, D).
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        Data.
+    sample : ndarray, shape (n, D)
+        Of them, as `representative_rows` returns.
+    lattice : Lattice
+        Where the units lie.
+    name : {"pca", "sample", "k-means++"}
+        `principal_plane`, `sampled_rows` or `distant_rows`.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
+    centre = sample.mean(axis=0)
+    if name == "pca":
+        return principal_plane(sample - centre, lattice)
+    choose = sampled_rows if name == "sample" else distant_rows
+    return np.asarray(choose(points, lattice.units, rng=rng) - centre)
 
 
 def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:

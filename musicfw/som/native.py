@@ -33,10 +33,9 @@ from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.som.compiled import FilteredSearches
 from musicfw.som.initialization import (
-    distant_rows,
-    principal_plane,
+    InitializationName,
+    first_prototypes,
     representative_rows,
-    sampled_rows,
 )
 from musicfw.som.neighbourhoods import NeighbourhoodName, neighbourhood
 from musicfw.som.online import OnlineMap
@@ -101,7 +100,7 @@ class NativeParams:
         help="Weight of a unit at lattice distance d and radius r: exp(-d²/2r²); the same, 0 "
         "beyond r; 1 up to r; 1 - d/r.",
     )
-    initialization: Literal["pca", "sample", "k-means++"] = param(
+    initialization: InitializationName = param(
         "pca",
         help="First prototypes: a plane through the principal components, data rows, or data rows "
         "far from each other. Not used where prototypes are given (`train(initial=…)`).",
@@ -195,7 +194,13 @@ class NativeBackend:
         """
         sample = representative_rows(problem.points, rng=problem.rng)
         centre = sample.mean(axis=0)
-        first = self._first_prototypes(problem, sample - centre, centre)
+        if problem.initial is not None:
+            first = problem.initial - centre
+        else:
+            name = self.params.initialization
+            first = first_prototypes(
+                problem.points, sample, problem.lattice, name=name, rng=problem.rng
+            )
         dtype = np.dtype(self.params.dtype or problem.points.dtype)
         compiled = self.params.search == "compiled"
         data = CentredPoints(
@@ -279,16 +284,6 @@ class NativeBackend:
             problem.progress(number + 1, passes)
         trained = som.prototypes.astype(np.float64)
         return trained, {"quantization_error": errors, "radius": radii[points - 1 :: points]}
-
-    def _first_prototypes(
-        self, problem: TrainingProblem, centred: FloatArray, centre: FloatArray
-    ) -> FloatArray:
-        if problem.initial is not None:
-            return problem.initial - centre
-        if self.params.initialization == "pca":
-            return principal_plane(centred, problem.lattice)
-        choose = sampled_rows if self.params.initialization == "sample" else distant_rows
-        return choose(problem.points, problem.lattice.units, rng=problem.rng) - centre
 
 
 class CentredPoints:

@@ -87,8 +87,13 @@ def minibatch_steps(
     for step in range(count):
         if step % chunks == 0:
             order = np.array_split(rng.permutation(points), chunks)
-        window = min(max(1.0, (step + 1) / 8.0), float(chunks))
-        yield Step(rows=order[step % chunks], memory=1.0 - 1.0 / window)
+        yield Step(rows=order[step % chunks], memory=window_memory(step, most=chunks))
+
+
+def window_memory(step: int, *, most: float = np.inf) -> float:
+    """Return the share of older statistics that step 0, 1, … keeps: a window of step/8 chunks."""
+    window = min(max(1.0, (step + 1) / 8.0), most)
+    return 1.0 - 1.0 / window
 
 
 def chunks_of(points: int, chunk_size: int) -> int:
