@@ -23,7 +23,7 @@ LAYERS = (
     {"plugins"},
     {"train", "invert"},
     {"steer", "metrics", "stream"},
-    {"sections", "store", "plot", "report_words"},
+    {"sections", "store", "plot", "report_words", "sklearn"},
     {"spec", "schema", "report", "run_directory", "rows"},
     {"provenance"},
     {"run"},
