@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy.typing as npt
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem
 from musicfw.arrays import FloatArray, as_matrix, as_training_data, read_only
+from musicfw.checkpoint import FileCheckpoint, fingerprint
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.params import params_from_keywords, params_to_tree
@@ -34,6 +37,8 @@ def train(
     initial: npt.ArrayLike | None = None,
     registry: Registry | None = None,
     progress: Callable[[int, int], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every_s: float = 30.0,
     **params: Any,
 ) -> TrainedMap:
     """Train a self-organizing map.
@@ -65,12 +70,19 @@ def train(
         Where names are looked up; by default everything installed.
     progress : callable, optional
         Called as ``progress(done, total)``.
+    checkpoint : path-like, optional
+        File that keeps the state while the training lasts. The same call after a crash or an
+        interrupt goes on from there and ends with the same numbers as if nothing had happened.
+    checkpoint_every_s : float
+        Seconds between two writes of it, at least.
     **params
         The backend's params.
 
     Returns
     -------
     TrainedMap
+        If the user interrupts the training (Ctrl-C), the map so far, with ``interrupted`` true;
+        before there is one, KeyboardInterrupt is raised.
 
     Raises
     ------
@@ -98,7 +110,13 @@ def train(
         progress=progress or (lambda done, total: None),
         initial=None if initial is None else _initial(initial, lattice, fitted),
     )
-    raw = _fit(chosen, resolved_params, problem)
+    if checkpoint is None:
+        raw = _fit(chosen, resolved_params, problem)
+    else:
+        facts = {"seed": int(seed), "scaling": scaling}
+        raw = _fit_kept(
+            chosen, resolved_params, problem, facts, path=checkpoint, every_s=checkpoint_every_s
+        )
     codebook = Codebook(prototypes=raw.prototypes, lattice=lattice)
     codebook = Codebook(
         prototypes=raw.prototypes,
@@ -113,6 +131,7 @@ def train(
         params=params_to_tree(resolved_params),
         seed=int(seed),
         history=raw.history,
+        interrupted=raw.interrupted,
         feature_names=None if feature_names is None else tuple(str(n) for n in feature_names),
         image_shape=image_shape,
     )
@@ -134,6 +153,30 @@ def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
         raise chosen.error("fit", f"expected history as a mapping of arrays, got {got}")
     for name, values in raw.history.items():
         chosen.checked(values, call="fit", name=f"history[{name!r}]", shape=np.shape(values))
+    return raw
+
+
+def _fit_kept(
+    chosen: Provided,
+    params: Any,
+    problem: TrainingProblem,
+    facts: dict[str, Any],
+    *,
+    path: str | os.PathLike[str],
+    every_s: float,
+) -> RawMap:
+    """Do `_fit` with a checkpoint, which lasts as long as there is something left to do."""
+    if "resumable" not in chosen.factory.traits:
+        raise UsageError(
+            f"checkpoint: the backend {chosen.factory.name!r} cannot go on from one; leave it out, "
+            f"or use the backend 'native'"
+        )
+    facts |= {"backend": chosen.factory.name, "params": params_to_tree(params)}
+    facts["lattice"] = problem.lattice.to_json()
+    same = fingerprint(problem.points, problem.initial, **facts)
+    kept = FileCheckpoint(path, fingerprint=same, every_s=every_s)
+    raw = _fit(chosen, params, replace(problem, checkpoint=kept))
+    kept.keep() if raw.interrupted else kept.remove()
     return raw
 
 

@@ -312,6 +312,8 @@ class TrainedMap:
         The seed.
     history : mapping of str to ndarray, shape (epochs,)
         What the backend recorded: ``quantization_error``, ``radius``, …
+    interrupted : bool
+        Whether the user stopped the training before its end.
     feature_names, image_shape
         As in `Dataset`.
     """
@@ -322,6 +324,7 @@ class TrainedMap:
     params: Mapping[str, Any]
     seed: int
     history: Mapping[str, FloatArray] = field(default_factory=dict)
+    interrupted: bool = False
     feature_names: tuple[str, ...] | None = None
     image_shape: tuple[int, int] | None = None
 

@@ -19,7 +19,7 @@ LAYERS = (
     {"types"},
     {"api", "scaling"},
     {"hookspecs", "som", "solvers", "datasets", "expected"},
-    {"control", "params", "discovery"},
+    {"control", "params", "discovery", "checkpoint"},
     {"plugins"},
     {"train", "invert"},
     {"steer", "metrics", "stream"},

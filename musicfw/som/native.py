@@ -19,18 +19,18 @@ algorithm", JRSS B 71 (2009).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem, param
-from musicfw.arrays import FloatArray, IntArray
+from musicfw.arrays import FloatArray
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
+from musicfw.som.centred_points import CentredPoints
 from musicfw.som.compiled import FilteredSearches
 from musicfw.som.initialization import (
     InitializationName,
@@ -39,6 +39,7 @@ from musicfw.som.initialization import (
 )
 from musicfw.som.neighbourhoods import NeighbourhoodName, neighbourhood
 from musicfw.som.online import OnlineMap
+from musicfw.som.reached import Reached
 from musicfw.som.schedules import (
     DecayName,
     Step,
@@ -48,7 +49,7 @@ from musicfw.som.schedules import (
     minibatch_steps,
     progressive_steps,
 )
-from musicfw.som.statistics import PlainSearch, Search, Statistics, WorkArray, statistics, update
+from musicfw.som.statistics import PlainSearch
 
 # Rows per matrix product where the result does not depend on it, and per update in a mini-batch.
 _ROWS_PER_PRODUCT = 4096
@@ -211,30 +212,50 @@ class NativeBackend:
             searches=FilteredSearches(sample - centre, dtype) if compiled else PlainSearch,
         )
         online = self.params.mode == "online"
-        prototypes, history = (self._online if online else self._by_steps)(problem, data, first)
-        return RawMap(prototypes=prototypes + centre, history=history)
+        return (self._online if online else self._by_steps)(problem, data, first)
 
     def _by_steps(
         self, problem: TrainingProblem, data: CentredPoints, prototypes: FloatArray
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """Return the prototypes after the steps of the mode, and the history."""
-        params = self.params
+    ) -> RawMap:
+        """Return the prototypes after the steps of the mode, or those before an interrupt."""
         radii = self._radii(problem)
         errors = np.empty(radii.size)
-        collected = first = None
-        for done, (radius, step) in enumerate(zip(radii, self._steps(problem), strict=True)):
-            fresh = data.statistics(step.rows, prototypes)
-            if collected is None:
-                collected, first = fresh, step
-            else:
-                errors[done - 1] = fresh.quantization_error
-                collected = fresh + collected.faded(step.memory) if step.memory else fresh
-            H = neighbourhood(problem.lattice, float(radius), name=params.neighborhood)
-            prototypes = update(collected, H, prototypes)
-            problem.progress(done + 1, radii.size)
+        # Replaced as a whole after every update, so that an interrupt leaves it consistent.
+        reached = Reached.load(problem.checkpoint, errors) or Reached(prototypes=prototypes)
+        first: Step | None = None
+        interrupted = False
+        try:
+            for number, step in enumerate(self._steps(problem)):
+                first = first or step
+                if number < reached.updates:
+                    continue  # its order was drawn from the generator, as the first time
+                fresh = data.statistics(step.rows, reached.prototypes)
+                if number:
+                    errors[number - 1] = fresh.quantization_error
+                reached = reached.after(
+                    fresh,
+                    neighbourhood(
+                        problem.lattice, float(radii[number]), name=self.params.neighborhood
+                    ),
+                    memory=step.memory,
+                )
+                reached.offer(problem.checkpoint, errors)
+                problem.progress(reached.updates, radii.size)
+        except KeyboardInterrupt:
+            if not reached.updates:
+                raise
+            interrupted = True
         assert first is not None  # there is at least one update
-        errors[-1] = data.statistics(first.rows, prototypes).quantization_error
-        return prototypes, {"quantization_error": errors, "radius": radii}
+        last = data.statistics(first.rows, reached.prototypes).quantization_error
+        errors[reached.updates - 1] = last
+        return RawMap(
+            prototypes=reached.prototypes + data.centre,
+            history={
+                "quantization_error": errors[: reached.updates],
+                "radius": radii[: reached.updates],
+            },
+            interrupted=interrupted,
+        )
 
     def _updates(self, problem: TrainingProblem) -> int:
         return self.params.updates(points=problem.points.shape[0], units=problem.lattice.units)
@@ -257,109 +278,48 @@ class NativeBackend:
 
     def _online(
         self, problem: TrainingProblem, data: CentredPoints, prototypes: FloatArray
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """Return the prototypes after Kohonen's rule for every point of every pass."""
+    ) -> RawMap:
+        """Return the prototypes after Kohonen's rule, or those of the last whole pass."""
         params, points = self.params, problem.points.shape[0]
         radii = radius_schedule(params, problem.lattice, updates=self._updates(problem))
-        passes = radii.size // points
         rates = decay(
             params.learning_rate,
             params.learning_rate_end,
             steps=radii.size,
             name=params.radius_decay,
         )
-        som = OnlineMap(
-            prototypes.astype(data.dtype),
-            squared_lattice=problem.lattice.squared_distances(),
-            neighborhood=params.neighborhood,
-        )
-        errors = np.empty(passes)
-        for number in range(passes):
-            start, error_sum = number * points, 0.0
-            for chunk in data.chunks(problem.rng.permutation(points)):
-                now = slice(start, start + chunk.shape[0])
-                error_sum += som.learn(chunk, radii=radii[now], rates=rates[now])
-                start = now.stop
-            errors[number] = error_sum / points
-            problem.progress(number + 1, passes)
-        trained = som.prototypes.astype(np.float64)
-        return trained, {"quantization_error": errors, "radius": radii[points - 1 :: points]}
-
-
-class CentredPoints:
-    """The points about a centre, a chunk at a time.
-
-    Each chunk is centred on its way: a centred copy of the data would save a tenth of the time and
-    double the memory. The difference is taken in the precision of the points before it is rounded.
-
-    Parameters
-    ----------
-    points : ndarray of float64 or float32, shape (N, D)
-        Points.
-    centre : ndarray, shape (D,)
-        Subtracted from each.
-    dtype : dtype
-        Precision of the chunks.
-    chunk_size : int
-        Rows in memory at a time.
-    searches : callable
-        ``searches(prototypes, dtype)`` finds best matching units.
-    """
-
-    def __init__(
-        self,
-        points: WorkArray,
-        centre: FloatArray,
-        dtype: npt.DTypeLike,
-        chunk_size: int,
-        *,
-        searches: Callable[[FloatArray, npt.DTypeLike], Search] = PlainSearch,
-    ) -> None:
-        self._searches = searches
-        self._points = points
-        self._centre = centre.astype(points.dtype, copy=False)
-        self._chunk = np.empty((min(chunk_size, points.shape[0]), points.shape[1]), dtype=dtype)
-
-    @property
-    def dtype(self) -> np.dtype[np.floating[Any]]:
-        """Precision of the chunks."""
-        dtype: np.dtype[np.floating[Any]] = self._chunk.dtype
-        return dtype
-
-    def chunks(self, rows: IntArray | None) -> Iterator[WorkArray]:
-        """Yield some of the points, or all for None, in one buffer that is used again."""
-        count = self._points.shape[0] if rows is None else rows.size
-        size = self._chunk.shape[0]
-        for start in range(0, count, size):
-            here = slice(start, min(start + size, count))
-            chunk = self._chunk[: here.stop - start]
-            with np.errstate(over="ignore", invalid="ignore"):
-                if rows is None:
-                    taken = self._points[here]
-                elif chunk.dtype == self._points.dtype:
-                    taken = np.take(self._points, rows[here], axis=0, out=chunk, mode="clip")
-                else:
-                    taken = self._points[rows[here]]
-                np.subtract(taken, self._centre, out=chunk, casting="same_kind")
-            yield chunk
-
-    def statistics(self, rows: IntArray | None, prototypes: FloatArray) -> Statistics:
-        """Return the statistics of some of the points, or of all for None."""
-        total: Statistics | None = None
-        search = self._searches(prototypes, self.dtype)
-        for chunk in self.chunks(rows):
-            with np.errstate(over="ignore", invalid="ignore"):
-                part = statistics(chunk, prototypes, search=search)
-            total = part if total is None else total + part
-        assert total is not None  # the host gives at least two rows
-        if not np.isfinite(total.error_sum):
-            self._refuse()
-        return total
-
-    def _refuse(self) -> None:
-        raise UsageError(
-            f"points: squared distances between them overflow {self.dtype.name}; scale the data"
-            + (", or use dtype: float64" if self.dtype == np.float32 else "")
+        errors = np.empty(radii.size // points)
+        reached = Reached.load(problem.checkpoint, errors) or Reached(prototypes=prototypes)
+        interrupted = False
+        try:
+            for number in range(errors.size):
+                order = problem.rng.permutation(points)
+                if number < reached.updates:
+                    continue
+                now = slice(number * points, (number + 1) * points)
+                som = OnlineMap(
+                    reached.prototypes.astype(data.dtype),
+                    squared_lattice=problem.lattice.squared_distances(),
+                    neighborhood=params.neighborhood,
+                )
+                errors[number] = (
+                    som.learn_all(data.chunks(order), radii=radii[now], rates=rates[now]) / points
+                )
+                learnt = som.prototypes.astype(np.float64)
+                reached = Reached(prototypes=learnt, updates=number + 1)
+                reached.offer(problem.checkpoint, errors)
+                problem.progress(reached.updates, errors.size)
+        except KeyboardInterrupt:
+            if not reached.updates:
+                raise
+            interrupted = True
+        return RawMap(
+            prototypes=reached.prototypes + data.centre,
+            history={
+                "quantization_error": errors[: reached.updates],
+                "radius": radii[points - 1 :: points][: reached.updates],
+            },
+            interrupted=interrupted,
         )
 
 
@@ -368,5 +328,5 @@ NATIVE = BackendFactory(
     params=NativeParams,
     build=lambda params: NativeBackend(params=params),
     summary="SOM from sufficient statistics: mini-batch, batch, progressive, online.",
-    traits=frozenset({"float32"}),
+    traits=frozenset({"float32", "resumable"}),
 )

@@ -12,6 +12,8 @@ Cybernetics 43 (1982).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from musicfw.arrays import FloatArray
@@ -46,6 +48,17 @@ class OnlineMap:
         self._squared_lattice = squared_lattice
         self._neighborhood = neighborhood
         self._pull = np.empty_like(prototypes)
+
+    def learn_all(
+        self, chunks: Iterable[WorkArray], *, radii: FloatArray, rates: FloatArray
+    ) -> float:
+        """Do `learn` for chunk after chunk; ``radii`` and ``rates`` are those of all points."""
+        start, error_sum = 0, 0.0
+        for chunk in chunks:
+            now = slice(start, start + chunk.shape[0])
+            error_sum += self.learn(chunk, radii=radii[now], rates=rates[now])
+            start = now.stop
+        return error_sum
 
     def learn(self, chunk: WorkArray, *, radii: FloatArray, rates: FloatArray) -> float:
         """Learn the points in order; return the sum of their distances before they were learnt.
