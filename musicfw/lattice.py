@@ -161,3 +161,24 @@ class Lattice:
             raise UsageError(
                 f"lattice: expected JSON as Lattice.to_json writes, got {text!r}"
             ) from err
+
+
+def prototypes_by_unit(weights: FloatArray, lattice: Lattice) -> FloatArray:
+    """Return MiniSom's weights (x, y, D) as prototypes (M, D) in the order of the lattice's units.
+
+    x counts our columns and y our rows. On a hexagonal lattice MiniSom shifts every second row to
+    the left, beginning with the last: from there backwards it is our lattice, so its rows are
+    turned round.
+    """
+    rows = np.swapaxes(weights, 0, 1)
+    if lattice.topology == "hexagonal":
+        rows = rows[::-1]
+    return np.ascontiguousarray(rows.reshape(lattice.units, -1))
+
+
+def weights_by_cell(prototypes: FloatArray, lattice: Lattice) -> FloatArray:
+    """Return prototypes (M, D) as MiniSom's weights (x, y, D): `prototypes_by_unit` undone."""
+    rows = prototypes.reshape(lattice.rows, lattice.columns, -1)
+    if lattice.topology == "hexagonal":
+        rows = rows[::-1]
+    return np.swapaxes(rows, 0, 1).copy()

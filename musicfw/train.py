@@ -19,6 +19,7 @@ from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided
 from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.som.clusters import cluster_units
+from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import majority_labels
 from musicfw.types import Codebook, Scaling, TrainedMap
 
@@ -26,7 +27,7 @@ from musicfw.types import Codebook, Scaling, TrainedMap
 def train(
     X: npt.ArrayLike,
     *,
-    lattice: Lattice,
+    lattice: Lattice | None = None,
     backend: str | BackendFactory = "native",
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
@@ -47,8 +48,9 @@ def train(
     ----------
     X : array_like, shape (N, D)
         Training data in original units; finite, with at least two different rows.
-    lattice : Lattice
-        Where the units lie.
+    lattice : Lattice, optional
+        Where the units lie; by default `musicfw.som.initialization.suggested_lattice`: about
+        ``5 √N`` units, its sides in the ratio of the data's two leading standard deviations.
     backend : str or BackendFactory
         Name of a registered backend.
     seed : int
@@ -97,12 +99,14 @@ def train(
     # Scaling works in float64; unscaled float32 data stay as they are: no copy of them is made.
     single = scaling == "none" and "float32" in chosen.factory.traits
     points = as_training_data(X, column_names=feature_names, keep_float32=single)
-    if not isinstance(lattice, Lattice):
+    if lattice is not None and not isinstance(lattice, Lattice):
         raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
     text_labels = _labels(labels, points.shape[0])
     resolved_params = params_from_keywords(chosen.factory, params)
     fitted = Scaling.identity(points.shape[1]) if single else fit_scaling(points, scaling)
     scaled = fitted.to_map(points)
+    if lattice is None:
+        lattice = suggested_lattice(scaled, rng=_generator(seed))
     problem = TrainingProblem(
         points=read_only(scaled),
         lattice=lattice,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -30,6 +31,29 @@ def representative_rows(
         chosen = rng.choice(points.shape[0], count, replace=False)
         points = points[np.sort(chosen)]
     return points.astype(np.float64, copy=False)
+
+
+def suggested_lattice(points: WorkArray, *, rng: np.random.Generator) -> Lattice:
+    """Return a rectangular lattice of a size that suits the data.
+
+    About ``5 √N`` units, with sides in the ratio of the two leading standard deviations: what
+    the SOM Toolbox does (J. Vesanto et al., "SOM Toolbox for Matlab 5", 2000). Data on a line
+    get a single row.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        Data.
+    rng : numpy.random.Generator
+        Draws the rows that the ratio is taken from, if there are many.
+    """
+    sample = representative_rows(points, rng=rng)
+    deviations = np.linalg.norm(principal_components(sample - sample.mean(axis=0)), axis=1)
+    units = round(5.0 * math.sqrt(points.shape[0]))
+    if deviations.size == 1 or deviations[0] >= units * deviations[1]:
+        return Lattice(rows=1, columns=units)
+    rows = max(1, round(math.sqrt(units * float(deviations[1] / deviations[0]))))
+    return Lattice(rows=rows, columns=max(1, round(units / rows)))
 
 
 def first_prototypes(
