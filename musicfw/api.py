@@ -194,6 +194,9 @@ class TrainingProblem:
         ``progress(done, total)``; call it now and then.
     initial : ndarray, shape (M, D), optional
         First prototypes that the caller gave, in the map's units, read-only.
+    weights : ndarray, shape (N,), optional
+        Only for backends with the trait ``weights``: as how many points each counts; read-only,
+        not negative, not all 0.
     checkpoint : Checkpoint, optional
         Only for backends with the trait ``resumable``: where the state may be kept. A training
         that goes on from one must end with the same numbers as one that never stopped.
@@ -204,6 +207,7 @@ class TrainingProblem:
     rng: np.random.Generator
     progress: Callable[[int, int], None]
     initial: FloatArray | None = None
+    weights: FloatArray | None = None
     checkpoint: Checkpoint | None = None
 
 
@@ -239,14 +243,15 @@ class BackendFactory(Factory[Backend]):
     """A factory of training backends.
 
     Trait ``float32``: float32 data need not become float64. Trait ``resumable``: it uses
-    ``TrainingProblem.checkpoint``.
+    ``TrainingProblem.checkpoint``. Trait ``weights``: it uses ``TrainingProblem.weights``.
     """
 
     kind: ClassVar[str] = "backend"
-    known_traits: ClassVar[frozenset[str]] = frozenset({"float32", "resumable"})
+    known_traits: ClassVar[frozenset[str]] = frozenset({"float32", "resumable", "weights"})
     reserved_params: ClassVar[frozenset[str]] = frozenset(
         {"X", "backend", "checkpoint", "checkpoint_every_s", "clusters", "feature_names"}
         | {"image_shape", "initial", "labels", "lattice", "progress", "registry", "scaling", "seed"}
+        | {"weights"}
     )
 
 

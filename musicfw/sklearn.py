@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from musicfw.arrays import FloatArray, IntArray, as_activations
 from musicfw.errors import DataError
@@ -94,13 +94,26 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.solver = solver
         self.random_state = random_state
 
-    def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
-        """Train the map on X, shape (N, D); y is ignored."""
+    def fit(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Self:
+        """Train the map on X, shape (N, D); y is ignored.
+
+        ``sample_weight`` (N,) tells as how many rows each counts, not negative.
+        """
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         self._stream: StreamTrainer | None = None
-        self._keep(
-            train(X, lattice=self._lattice(), seed=self._seed(), **self._params(), mode=self.mode)
+        trained = train(
+            X,
+            lattice=self._lattice(),
+            seed=self._seed(),
+            weights=sample_weight,
+            mode=self.mode,
+            **self._params(),
         )
+        self._keep(trained)
         return self
 
     def partial_fit(self, X: npt.ArrayLike, y: object = None) -> Self:

@@ -20,7 +20,7 @@ from musicfw.arrays import FloatArray, as_matrix
 from musicfw.errors import DataError, UsageError
 from musicfw.lattice import Lattice
 from musicfw.params import params_from_keywords, params_to_tree
-from musicfw.som.initialization import first_prototypes, representative_rows
+from musicfw.som.initialization import first_prototypes, overview
 from musicfw.som.native import NATIVE, NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.schedules import window_memory
@@ -182,10 +182,10 @@ class StreamTrainer:
 
     def _first_state(self, rows: WorkArray) -> _State:
         rng, name = np.random.default_rng(self.seed), self.params.initialization
-        sample = representative_rows(rows, rng=rng)
+        seen = overview(rows, rng=rng)
         return _State(
-            centre=sample.mean(axis=0),
-            prototypes=first_prototypes(rows, sample, self.lattice, name=name, rng=rng),
+            centre=seen.centre,
+            prototypes=first_prototypes(rows, seen, self.lattice, name=name, rng=rng),
             collected=None,
         )
 

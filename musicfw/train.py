@@ -31,6 +31,7 @@ def train(
     backend: str | BackendFactory = "native",
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
     scaling: ScalingKind = "none",
     clusters: int | None = None,
     feature_names: Sequence[str] | None = None,
@@ -57,6 +58,9 @@ def train(
         The same data, params and seed give the same prototypes, byte for byte.
     labels : array_like, shape (N,), optional
         Class of each row; every unit gets the label of most of its rows.
+    weights : array_like, shape (N,), optional
+        As how many rows each row counts in the training, not negative; 2 is as good as a second
+        copy of the row. The scaling, and first prototypes that are drawn, do not regard them.
     scaling : {"none", "standard", "minmax"}
         Change of units before training; it is remembered, so that verbs given the TrainedMap take
         and return original units.
@@ -113,6 +117,7 @@ def train(
         rng=_generator(seed),
         progress=progress or (lambda done, total: None),
         initial=None if initial is None else _initial(initial, lattice, fitted),
+        weights=None if weights is None else _weights(weights, points.shape[0], chosen),
     )
     if checkpoint is None:
         raw = _fit(chosen, resolved_params, problem)
@@ -177,7 +182,7 @@ def _fit_kept(
         )
     facts |= {"backend": chosen.factory.name, "params": params_to_tree(params)}
     facts["lattice"] = problem.lattice.to_json()
-    same = fingerprint(problem.points, problem.initial, **facts)
+    same = fingerprint(problem.points, problem.initial, problem.weights, **facts)
     kept = FileCheckpoint(path, fingerprint=same, every_s=every_s)
     raw = _fit(chosen, params, replace(problem, checkpoint=kept))
     kept.keep() if raw.interrupted else kept.remove()
@@ -193,6 +198,20 @@ def _initial(initial: npt.ArrayLike, lattice: Lattice, scaling: Scaling) -> Floa
             f"{prototypes.shape[0]}"
         )
     return read_only(scaling.to_map(prototypes))
+
+
+def _weights(weights: npt.ArrayLike, count: int, chosen: Provided) -> FloatArray:
+    if "weights" not in chosen.factory.traits:
+        raise UsageError(
+            f"weights: the backend {chosen.factory.name!r} takes none; leave them out, or use the "
+            f"backend 'native'"
+        )
+    column = as_matrix(np.reshape(np.asarray(weights), (-1, 1)), name="weights")[:, 0]
+    if column.shape != (count,):
+        raise UsageError(f"weights: expected {count}, one per row of X, got {column.size}")
+    if (column < 0.0).any() or not column.any():
+        raise UsageError("weights: expected numbers of at least 0, and one above 0 at least")
+    return read_only(column)
 
 
 def _labels(labels: npt.ArrayLike | None, count: int) -> npt.NDArray[np.str_] | None:

@@ -29,6 +29,8 @@ class CentredPoints:
         Precision of the chunks.
     chunk_size : int
         Rows in memory at a time.
+    weights : ndarray, shape (N,), optional
+        As how many points each counts.
     searches : callable
         ``searches(prototypes, dtype)`` finds best matching units.
     """
@@ -40,9 +42,11 @@ class CentredPoints:
         dtype: npt.DTypeLike,
         chunk_size: int,
         *,
+        weights: FloatArray | None = None,
         searches: Callable[[FloatArray, npt.DTypeLike], Search] = PlainSearch,
     ) -> None:
         self._searches = searches
+        self._weights = weights
         self._points = points
         self.centre = centre
         self._centre = centre.astype(points.dtype, copy=False)
@@ -75,9 +79,13 @@ class CentredPoints:
         """Return the statistics of some of the points, or of all for None."""
         total: Statistics | None = None
         search = self._searches(prototypes, self.dtype)
+        weights = self._weights if self._weights is None or rows is None else self._weights[rows]
+        start = 0
         for chunk in self.chunks(rows):
+            own = None if weights is None else weights[start : start + chunk.shape[0]]
+            start += chunk.shape[0]
             with np.errstate(over="ignore", invalid="ignore"):
-                part = statistics(chunk, prototypes, search=search)
+                part = statistics(chunk, prototypes, weights=own, search=search)
             total = part if total is None else total + part
         assert total is not None  # the host gives at least two rows
         if not np.isfinite(total.error_sum):

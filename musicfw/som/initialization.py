@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from musicfw.arrays import FloatArray
+from musicfw.arrays import FloatArray, IntArray
 from musicfw.lattice import Lattice
 from musicfw.som.statistics import WorkArray
 
@@ -26,11 +26,15 @@ def representative_rows(
     What is taken from them (a centre, principal components) is a start only. ``least`` asks for
     more of them.
     """
-    count = max(_ROWS_FOR_COMPONENTS, least)
-    if points.shape[0] > count:
-        chosen = rng.choice(points.shape[0], count, replace=False)
-        points = points[np.sort(chosen)]
-    return points.astype(np.float64, copy=False)
+    rows = points[_representative(points.shape[0], rng=rng, least=least)]
+    return rows.astype(np.float64, copy=False)
+
+
+def _representative(count: int, *, rng: np.random.Generator, least: int = 0) -> slice | IntArray:
+    wanted = max(_ROWS_FOR_COMPONENTS, least)
+    if count <= wanted:
+        return slice(None)
+    return np.sort(rng.choice(count, wanted, replace=False))
 
 
 def suggested_lattice(points: WorkArray, *, rng: np.random.Generator) -> Lattice:
@@ -47,8 +51,7 @@ def suggested_lattice(points: WorkArray, *, rng: np.random.Generator) -> Lattice
     rng : numpy.random.Generator
         Draws the rows that the ratio is taken from, if there are many.
     """
-    sample = representative_rows(points, rng=rng)
-    deviations = np.linalg.norm(principal_components(sample - sample.mean(axis=0)), axis=1)
+    deviations = np.linalg.norm(principal_components(overview(points, rng=rng).spread), axis=1)
     units = round(5.0 * math.sqrt(points.shape[0]))
     if deviations.size == 1 or deviations[0] >= units * deviations[1]:
         return Lattice(rows=1, columns=units)
@@ -56,22 +59,46 @@ def suggested_lattice(points: WorkArray, *, rng: np.random.Generator) -> Lattice
     return Lattice(rows=rows, columns=max(1, round(units / rows)))
 
 
+class Overview(NamedTuple):
+    """Where the data lie and how they spread, from some of them: enough for a start."""
+
+    centre: FloatArray
+    """Their mean, shape (D,)."""
+    spread: FloatArray
+    """Their offsets from it, times the roots of their relative weights, shape (n, D)."""
+
+
+def overview(
+    points: WorkArray, *, rng: np.random.Generator, weights: FloatArray | None = None
+) -> Overview:
+    """Return the overview of `representative_rows`, each counted by its weight."""
+    chosen = _representative(points.shape[0], rng=rng)
+    rows = points[chosen].astype(np.float64, copy=False)
+    total = 0.0 if weights is None else float(weights[chosen].sum())
+    if weights is None or total == 0.0:
+        centre = rows.mean(axis=0)
+        return Overview(centre, rows - centre)
+    share = weights[chosen] / total
+    centre = share @ rows
+    return Overview(centre, (rows - centre) * np.sqrt(share * share.size)[:, np.newaxis])
+
+
 def first_prototypes(
     points: WorkArray,
-    sample: FloatArray,
+    seen: Overview,
     lattice: Lattice,
     *,
     name: InitializationName,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Return first prototypes about the mean of the sample, shape (M, D).
+    """Return first prototypes about the centre of the overview, shape (M, D).
 
     Parameters
     ----------
     points : ndarray, shape (N, D)
         Data.
-    sample : ndarray, shape (n, D)
-        Of them, as `representative_rows` returns.
+    seen : Overview
+        Of them.
     lattice : Lattice
         Where the units lie.
     name : {"pca", "sample", "k-means++"}
@@ -79,11 +106,10 @@ def first_prototypes(
     rng : numpy.random.Generator
         Source of randomness.
     """
-    centre = sample.mean(axis=0)
     if name == "pca":
-        return principal_plane(sample - centre, lattice)
+        return principal_plane(seen.spread, lattice)
     choose = sampled_rows if name == "sample" else distant_rows
-    return np.asarray(choose(points, lattice.units, rng=rng) - centre)
+    return np.asarray(choose(points, lattice.units, rng=rng) - seen.centre)
 
 
 def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:

@@ -35,7 +35,7 @@ from musicfw.som.compiled import FilteredSearches
 from musicfw.som.initialization import (
     InitializationName,
     first_prototypes,
-    representative_rows,
+    overview,
 )
 from musicfw.som.neighbourhoods import NeighbourhoodName, neighbourhood
 from musicfw.som.online import OnlineMap
@@ -193,23 +193,23 @@ class NativeBackend:
         that of the prototypes returned, on the points of the first step. In mode online it has one
         entry per pass: the mean of the errors of the points just before each was learnt.
         """
-        sample = representative_rows(problem.points, rng=problem.rng)
-        centre = sample.mean(axis=0)
+        seen = overview(problem.points, rng=problem.rng, weights=problem.weights)
         if problem.initial is not None:
-            first = problem.initial - centre
+            first = problem.initial - seen.centre
         else:
             name = self.params.initialization
             first = first_prototypes(
-                problem.points, sample, problem.lattice, name=name, rng=problem.rng
+                problem.points, seen, problem.lattice, name=name, rng=problem.rng
             )
         dtype = np.dtype(self.params.dtype or problem.points.dtype)
         compiled = self.params.search == "compiled"
         data = CentredPoints(
             problem.points,
-            centre,
+            seen.centre,
             dtype,
             self.params.rows_per_chunk,
-            searches=FilteredSearches(sample - centre, dtype) if compiled else PlainSearch,
+            weights=problem.weights,
+            searches=FilteredSearches(seen.spread, dtype) if compiled else PlainSearch,
         )
         online = self.params.mode == "online"
         return (self._online if online else self._by_steps)(problem, data, first)
@@ -280,6 +280,11 @@ class NativeBackend:
         self, problem: TrainingProblem, data: CentredPoints, prototypes: FloatArray
     ) -> RawMap:
         """Return the prototypes after Kohonen's rule, or those of the last whole pass."""
+        if problem.weights is not None:
+            raise UsageError(
+                "weights: expected none with mode: online (its learning rate already says how much "
+                "a point counts); use another mode"
+            )
         params, points = self.params, problem.points.shape[0]
         radii = radius_schedule(params, problem.lattice, updates=self._updates(problem))
         rates = decay(
@@ -328,5 +333,5 @@ NATIVE = BackendFactory(
     params=NativeParams,
     build=lambda params: NativeBackend(params=params),
     summary="SOM from sufficient statistics: mini-batch, batch, progressive, online.",
-    traits=frozenset({"float32", "resumable"}),
+    traits=frozenset({"float32", "resumable", "weights"}),
 )

@@ -41,11 +41,11 @@ class Statistics:
     sums : ndarray, shape (M, D)
         Sum of the points of each unit.
     counts : ndarray, shape (M,)
-        Number of points of each unit.
+        Number of points of each unit, or the sum of their weights.
     error_sum : float
         Sum of the distances of the points to their best matching units.
     rows : float
-        Number of points.
+        Number of points, or the sum of their weights.
     """
 
     sums: FloatArray
@@ -73,7 +73,7 @@ class Statistics:
     @property
     def quantization_error(self) -> float:
         """Mean Euclidean distance to the best matching unit."""
-        return self.error_sum / self.rows
+        return self.error_sum / self.rows if self.rows else 0.0
 
 
 class Search(Protocol):
@@ -115,7 +115,11 @@ class PlainSearch:
 
 
 def statistics(
-    chunk: WorkArray, prototypes: FloatArray, *, search: Search | None = None
+    chunk: WorkArray,
+    prototypes: FloatArray,
+    *,
+    weights: FloatArray | None = None,
+    search: Search | None = None,
 ) -> Statistics:
     """Return the statistics of some points with respect to the prototypes.
 
@@ -127,6 +131,8 @@ def statistics(
         Points, with the same origin as the prototypes, near the data.
     prototypes : ndarray, shape (M, D)
         Prototypes. Of several nearest ones the lowest unit counts.
+    weights : ndarray, shape (n,), optional
+        As how many points each counts; by default as one.
     search : Search, optional
         How the best matching units are found; by default `PlainSearch`.
 
@@ -139,14 +145,15 @@ def statistics(
     # One column per point with a single 1: four to six times as fast as sorted add.reduceat.
     import scipy.sparse  # here, so that `import musicfw` stays quick
 
+    share = np.ones(rows) if weights is None else weights
     membership = scipy.sparse.csc_array(
-        (np.ones(rows, dtype=chunk.dtype), winners, np.arange(rows + 1)), shape=(units, rows)
+        (share.astype(chunk.dtype), winners, np.arange(rows + 1)), shape=(units, rows)
     )
     return Statistics(
         sums=np.asarray(membership @ chunk, dtype=np.float64),
-        counts=np.bincount(winners, minlength=units).astype(np.float64),
-        error_sum=float(np.sqrt(squared).sum(dtype=np.float64)),
-        rows=rows,
+        counts=np.bincount(winners, weights=share, minlength=units).astype(np.float64),
+        error_sum=float(share @ np.sqrt(squared).astype(np.float64)),
+        rows=float(share.sum()),
     )
 
 
