@@ -25,6 +25,7 @@ from musicfw.errors import (
     StoreError,
     UsageError,
 )
+from musicfw.evaluate import Evaluation, evaluate
 from musicfw.geometry import WellPosedness
 from musicfw.invert import Inverter, invert, well_posedness
 from musicfw.lattice import Lattice
@@ -52,6 +53,7 @@ __all__ = [
     "Codebook",
     "DataError",
     "Dataset",
+    "Evaluation",
     "Inversion",
     "Inverter",
     "Lattice",
@@ -74,6 +76,7 @@ __all__ = [
     "UsageError",
     "WellPosedness",
     "__version__",
+    "evaluate",
     "invert",
     "load_map",
     "load_registry",

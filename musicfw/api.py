@@ -68,13 +68,17 @@ hookimpl = pluggy.HookimplMarker("musicfw")
 T_co = TypeVar("T_co", covariant=True)
 
 
-def param(default: Any, *, help: str) -> Any:  # noqa: A002 - the word authors expect
+def param(default: Any, *, help: str, is_path: bool = False) -> Any:  # noqa: A002
     """Return a dataclass field with a default and a help text.
 
     The type and the constraints (`annotated_types`) stand in the annotation. Together they are
     the YAML option, its validation, its JSON Schema and its documentation.
+
+    An option of a data set with ``is_path`` is text that names a file or folder. Written in a spec
+    as a relative path it starts at the spec's folder, or at the working directory if nothing is
+    there; what is built gets an absolute path.
     """
-    return dataclasses.field(default=default, metadata={"help": help})
+    return dataclasses.field(default=default, metadata={"help": help, "is_path": is_path})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,25 +269,49 @@ class SteeringProblem:
     Parameters
     ----------
     codebook : Codebook
-        The map's prototypes.
+        The map's prototypes, in the features that may change (D of them).
     points : ndarray, shape (N, D)
         Where the points start, in the map's units, read-only.
     units : ndarray of intp, shape (K,)
         Units of the target.
-    goals : ndarray, shape (K,)
+    goals : ndarray, shape (N, K)
         Squared distances to ``units`` that are wanted at the end: 0 to be at a prototype.
-    direction : float
-        +1 to approach the goals, −1 to move away from them.
+    directions : ndarray, shape (K,)
+        +1 to approach a goal, −1 to move away from it.
+    weights : ndarray, shape (K,)
+        How much each unit of the target counts beside the others; 1 unless targets are combined.
+    waypoints : ndarray of intp, shape (W,)
+        Units to pass in this order, if the target is a path; else empty.
     steps : int
         How many steps the host will ask for at most.
+    frozen_distances : ndarray, shape (N, M), or None
+        The part of every squared distance that cannot change, because its features are frozen.
+    lower, upper : ndarray, shape (D,), or None
+        Bounds that no point may cross. Given only to policies with the trait ``bounds``.
+    cost : ndarray, shape (D,), or None
+        Price of changing each feature, mean 1. Given only to policies with the trait ``cost``.
+    reference : ndarray, shape (R, D), or None
+        Data of the same kind, in the map's units, for policies that look at data.
     """
 
     codebook: Codebook
     points: FloatArray
     units: IntArray
     goals: FloatArray
-    direction: float
+    directions: FloatArray
+    weights: FloatArray
+    waypoints: IntArray
     steps: int
+    frozen_distances: FloatArray | None = None
+    lower: FloatArray | None = None
+    upper: FloatArray | None = None
+    cost: FloatArray | None = None
+    reference: FloatArray | None = None
+
+    @property
+    def approaches(self) -> bool:
+        """Whether the target is one set of units to come near to."""
+        return bool((self.directions > 0).all() and not self.goals.any())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -320,11 +348,16 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyFactory(Factory[Policy]):
-    """A factory of control policies."""
+    """A factory of control policies.
+
+    Traits ``bounds`` and ``cost``: it heeds them; ``reference``: it looks at data.
+    """
 
     kind: ClassVar[str] = "policy"
+    known_traits: ClassVar[frozenset[str]] = frozenset({"bounds", "cost", "reference"})
     reserved_params: ClassVar[frozenset[str]] = frozenset(
-        {"codebook", "policy", "progress", "registry", "steps", "target", "until", "x"}
+        {"codebook", "cost", "frozen", "lower", "off_manifold", "policy", "progress", "reference"}
+        | {"registry", "steps", "target", "until", "upper", "x"}
     )
 
 

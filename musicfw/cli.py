@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from musicfw import __version__
+from musicfw.api import Factory, PolicyFactory, SolverFactory
 from musicfw.errors import MusicfwError, UsageError
 from musicfw.plugins import load_registry
 
@@ -73,7 +74,11 @@ def run(
     as_json: bool,
     no_plugin: tuple[str, ...],
 ) -> None:
-    """Run SPEC: train, invert, steer, and write a run directory with report.html."""
+    """Run SPEC: train, invert, steer, and write a run directory with report.html.
+
+    A relative path of a data file in SPEC starts at the folder that holds SPEC; if there is no such
+    file, at the working directory. A path given with --set starts at the working directory.
+    """
     from musicfw.run import run as run_spec
 
     with _bar() as progress:
@@ -189,7 +194,7 @@ def invert(
         load_array(activations),
         solver=solver,
         registry=load_registry(block=no_plugin),
-        **_keywords(params),
+        **_keywords(params, SolverFactory),
     )
     save_array(out, inversion.points)
     counts = ", ".join(f"{n} {status.name}" for status, n in inversion.counts().items())
@@ -246,7 +251,7 @@ def steer(
             until=until,
             registry=load_registry(block=no_plugin),
             progress=lambda done, total: progress("steer", done, total),
-            **_keywords(params),
+            **_keywords(params, PolicyFactory),
         )
     save_trajectory(out, path)
     counts = ", ".join(f"{n} {reason.name}" for reason, n in path.counts().items())
@@ -259,7 +264,7 @@ def steer(
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="musicfw", standalone_mode=False)
     except click.ClickException as err:
         err.show()
         sys.exit(2)
@@ -311,7 +316,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
             bar.stop()
 
 
-def _keywords(settings: tuple[str, ...]) -> dict[str, Any]:
+def _keywords(settings: tuple[str, ...], kind: type[Factory[Any]]) -> dict[str, Any]:
     """Return ``NAME=VALUE`` settings with their values read as YAML."""
     from musicfw.yamlpos import load
 
@@ -320,6 +325,8 @@ def _keywords(settings: tuple[str, ...]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError(f"--with: expected NAME=VALUE, got {setting!r}")
+        if name in kind.reserved_params:
+            raise UsageError(f"--with: expected an option of the {kind.kind}, got {name!r}")
         document, problems = load(f"value: {text}", source="<--with>")
         if document is None or problems:
             raise UsageError(f"--with: expected a YAML value after {name}=, got {text!r}")
@@ -344,6 +351,12 @@ def _summarise(result: RunResult) -> None:
         )
     for name, found in metrics["control"].items():
         click.echo(f"control  {name}: {found['points']} points ({_counts(found['stops'])})")
+    for name, found in metrics.get("evaluate", {}).items():
+        half = found.get("target_probability at 50%", {}).get("mean")
+        likely = "" if half is None else f", probability of the target half way {half:.2f}"
+        arrived = found["arrived"]["mean"]
+        straight = found["path_over_chord"]["mean"]
+        click.echo(f"compare  {name}: {arrived:.1%} arrived, path/chord {straight:.2f}{likely}")
     for warning in result.warnings:
         click.echo(f"warning  {warning}")
     click.echo(f"report   {result.directory / 'report.html'}")

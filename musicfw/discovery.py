@@ -145,9 +145,7 @@ def _entry_points_of(
             def refuse() -> Any:
                 raise cause
 
-            yield EntryPoint(
-                distribution=name, version=version, name="?", value="?", load=refuse
-            )
+            yield EntryPoint(distribution=name, version=version, name="?", value="?", load=refuse)
         return
     for point in points:
         if point.group == GROUP:

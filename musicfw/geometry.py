@@ -51,6 +51,18 @@ def best_matching_units(points: FloatArray, prototypes: FloatArray) -> IntArray:
     return units
 
 
+def nearest_squared_distances(points: FloatArray, prototypes: FloatArray) -> FloatArray:
+    """Return ``min_i ||x_n − w_i||²``, shape (N,)."""
+    winners = best_matching_units(points, prototypes)
+    nearest = np.empty(winners.shape)
+    block = max(1, _BLOCK_ELEMENTS // prototypes.shape[1])
+    for start in range(0, winners.size, block):
+        rows = slice(start, start + block)
+        offset = points[rows] - prototypes[winners[rows]]
+        nearest[rows] = np.einsum("nd,nd->n", offset, offset)
+    return nearest
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CentredSystem:
     """The linear system ``V u = b`` of a codebook, with its singular value decomposition.

@@ -18,8 +18,9 @@ from musicfw.plugins import Provided, Registry, provided
 from musicfw.types import Codebook, Inversion, Scaling, Status, TrainedMap
 
 _EPS = float(np.finfo(np.float64).eps)
-# Rounding of the distances, with room: LAPACK's test ratios allow as much.
-_ROUNDING = 50.0 * _EPS
+# Rounding errors, with room: LAPACK's test ratios allow as much.
+_ROUNDINGS = 50.0
+_ROUNDING = _ROUNDINGS * _EPS
 
 
 def well_posedness(codebook: Codebook | TrainedMap) -> WellPosedness:
@@ -151,8 +152,11 @@ class Inverter:
         distances = as_activations(
             squared_distances, name="squared_distances", units=self._system.units, finite=False
         )
+        given = np.asarray(squared_distances).dtype
+        # Distances that were computed in float32 may be negative by its rounding.
+        eps = max(_EPS, float(np.finfo(given).eps)) if given.kind == "f" else _EPS
         with np.errstate(invalid="ignore", over="ignore"):
-            floor = -_ROUNDING * np.abs(distances).max(axis=1, initial=0.0)
+            floor = -_ROUNDINGS * eps * np.abs(distances).max(axis=1, initial=0.0)
             # A square that overflows is as good as infinite: no residual could be told.
             size2 = np.einsum("nm,nm->n", distances, distances)
             valid = np.isfinite(size2) & (distances.min(axis=1) >= floor)

@@ -8,6 +8,7 @@ import numpy as np
 
 from musicfw.arrays import FloatArray
 from musicfw.invert import well_posedness
+from musicfw.measures import path_measures
 from musicfw.som.quality import dead_units, quantization_error, topographic_error
 from musicfw.types import Inversion, TrainedMap, Trajectory
 
@@ -59,30 +60,17 @@ def inversion_metrics(inversion: Inversion, originals: FloatArray) -> dict[str, 
 
 
 def trajectory_metrics(path: Trajectory) -> dict[str, Any]:
-    """Return how many points arrived, when, and along how straight a path."""
-    arrived = path.arrival[path.arrival >= 0]
-    length = path.step_norm.sum(axis=0)
-    frames = path.scaling.to_map(path.points[[0, -1]])
-    chord = np.linalg.norm(frames[1] - frames[0], axis=1)
-    moved = chord > 0.0
+    """Return how many points arrived, when, and medians of the measures of their paths."""
+    measures = path_measures(path)
+    del measures["arrived"]
     return {
         "points": int(path.stop.size),
         "reached": int(path.reached.sum()),
-        "median_arrival": _median(arrived),
-        "median_path_length": _median(length),
-        "path_over_chord": _median(length[moved] / chord[moved]),
-        "longest_step_over_mean": _median(_longest_over_mean(path.step_norm)),
+        "median_arrival": _median(path.arrival[path.arrival >= 0]),
+        "median_path_length": _median(path.step_norm.sum(axis=0)),
+        **{name: _median(values[np.isfinite(values)]) for name, values in measures.items()},
         "stops": {reason.name: n for reason, n in path.counts().items()},
     }
-
-
-def _longest_over_mean(step_norm: FloatArray) -> FloatArray:
-    """Return the longest step over the mean of the steps that moved, per point that moved."""
-    moving = step_norm > 0.0
-    steps = moving.sum(axis=0)
-    some = steps > 0
-    mean = step_norm[:, some].sum(axis=0) / steps[some]
-    return np.asarray(step_norm[:, some].max(axis=0, initial=0.0) / mean, dtype=np.float64)
 
 
 def _median(values: Any) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw import api
+from musicfw.conflicts import choice_between, with_conflicts
 from musicfw.discovery import (
     BUILTIN,
     KINDS,
@@ -33,6 +34,31 @@ from musicfw.errors import MusicfwError, PluginError, Problem, UsageError, did_y
 __all__ = ["PluginRecord", "Provided", "Registry", "default_registry", "load_registry", "provided"]
 
 ALLOW_LIST = "MUSICFW_PLUGINS"
+# A failure whose words change with every call would flood the result.
+_MOST_COMPLAINTS = 3
+
+
+class _CallersError(BaseException):
+    """An error of the caller's own function on its way out through a plugin.
+
+    Not an Exception, so that a plugin that catches those does not swallow it.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        super().__init__(error)
+
+
+def unblamed(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the caller's function so that what it raises is not blamed on the plugin it is in."""
+
+    def call(*arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except (Exception, SystemExit) as err:
+            raise _CallersError(err) from err
+
+    return call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,10 +81,23 @@ class Provided:
         ------
         PluginError
             Naming kind, name, distribution, version and call; the original error is its cause.
-            musicfw's own errors (a DataError of a data source, say) pass through.
+
+        Notes
+        -----
+        musicfw's own errors keep their type. A UsageError says whose it is, unless it is that of a
+        data source, whose messages name the file. What the caller's own function raised (see
+        `unblamed`) is raised as it is.
         """
         try:
             yield
+        except _CallersError as passing:
+            raise passing.error from passing.error.__cause__
+        except UsageError as err:
+            owner = f"{self.factory.kind} {self.factory.name!r} of plugin"
+            said = f"{owner} {self.record.distribution}: "
+            if self.factory.kind != "dataset" and not str(err).startswith(owner):
+                err.args = (f"{said}{err}", *err.args[1:])
+            raise
         except MusicfwError:
             raise
         except (Exception, SystemExit) as err:
@@ -102,7 +141,7 @@ class Registry:
         """Return the built-ins and the given modules (or any objects with hooks), for tests."""
         builtin = [load(point) for point in entry_points() if point.distribution == BUILTIN]
         given = [load(EntryPoint.of_object(module)) for module in modules]
-        return cls(plugins=_with_conflicts([*builtin, *given]))
+        return cls(plugins=with_conflicts([*builtin, *given]))
 
     @property
     def records(self) -> tuple[PluginRecord, ...]:
@@ -176,10 +215,13 @@ class Registry:
                 state: State = "loaded" if record.state == "conflict" else record.state
                 error = None if state == "loaded" else record.error
                 plugins.append(replace(plugin, record=replace(record, state=state, error=error)))
-        return Registry(plugins=_with_conflicts(plugins))
+        return Registry(plugins=with_conflicts(plugins))
 
     def notify(self, hook: str, **arguments: Any) -> list[str]:
-        """Call every observer of a hook; return a sentence for each that failed."""
+        """Call every observer of a hook; return a sentence for each that failed.
+
+        `add_complaints` collects them.
+        """
         complaints = []
         for plugin in self.plugins:
             for observer in plugin.observers:
@@ -219,12 +261,11 @@ class Registry:
         if len(candidates) == 1:
             return candidates[0]
         if candidates:
-            choices = [f"{p.record.distribution}:{bare}" for p in candidates]
             return Problem(
                 "ambiguous-name",
                 "",
                 f"expected one {kind} called {name!r}, got {len(candidates)} owners",
-                hint=f"write {one_of(sorted(set(choices)))}",
+                hint=choice_between([p.record for p in candidates], bare),
             )
         return self._absent(kind, name, sorted(owners))
 
@@ -271,7 +312,7 @@ def load_registry(*, block: Sequence[str] = ()) -> Registry:
             plugins.append(Loaded(record=replace(record, error=cause)))
         else:
             plugins.append(load(point))
-    return Registry(plugins=_with_conflicts(plugins))
+    return Registry(plugins=with_conflicts(plugins))
 
 
 def default_registry() -> Registry:
@@ -300,36 +341,17 @@ def provided(kind: str, use: str | api.Factory[Any], registry: Registry | None) 
     return (registry or default_registry()).find(kind, use)
 
 
-def _with_conflicts(plugins: Iterable[Loaded]) -> tuple[Loaded, ...]:
-    """Mark the plugins that share a name, of a factory or of an entry point, with another."""
-    loaded = list(plugins)
-    claims: dict[str, list[PluginRecord]] = {}
-    for plugin in loaded:
-        record = plugin.record
-        for claim in (f"entry point {record.entry_point}", *record.provides):
-            if record.usable and (":" in claim or claim.startswith("entry point ")):
-                claims.setdefault(claim, []).append(record)
-    marked = []
-    for plugin in loaded:
-        record = plugin.record
-        causes = [
-            _shared(claim, record, owners)
-            for claim, owners in claims.items()
-            if len(owners) > 1 and record in owners
-        ]
-        if causes:
-            plugin = replace(
-                plugin, record=replace(record, state="conflict", error="; ".join(causes))
-            )
-        marked.append(plugin)
-    return tuple(marked)
-
-
-def _shared(claim: str, record: PluginRecord, owners: Sequence[PluginRecord]) -> str:
-    others = ", ".join(sorted({o.distribution for o in owners if o is not record}))
-    what = claim.replace(":", " ")
-    name = claim.replace("entry point ", "").rpartition(":")[2]
-    return f"{what!r} is also declared by {others}: write {record.distribution}:{name}"
+def add_complaints(known: list[str], complaints: Iterable[str]) -> None:
+    """Add what `Registry.notify` returned, each once and few of each plugin and hook."""
+    for complaint in complaints:
+        # What comes before the error names the plugin and the hook.
+        head = complaint.partition(": ")[0]
+        same = sum(other.startswith(head) for other in known)
+        if complaint in known or same > _MOST_COMPLAINTS:
+            continue
+        if same == _MOST_COMPLAINTS:
+            complaint = f"{head} again and again; only the first {same} messages are kept"
+        known.append(complaint)
 
 
 def _unusable(record: PluginRecord) -> Problem:
@@ -345,9 +367,13 @@ def _unusable(record: PluginRecord) -> Problem:
 
 def _akin(record: PluginRecord, name: str) -> bool:
     """Whether a plugin that did not load was probably meant by ``name``."""
-    bare = normal_name(name.rpartition(":")[2])
-    names = {
-        normal_name(record.distribution).removeprefix("musicfw-"),
-        normal_name(record.entry_point),
-    }
-    return record.distribution != BUILTIN and any(bare in n or n in bare for n in names if n)
+    asked = _words(name.rpartition(":")[2])
+    names = [_words(record.distribution), _words(record.entry_point)]
+    shared = (min(len(asked), len(words)) for words in names)
+    return record.distribution != BUILTIN and any(
+        count and asked[:count] == words[:count] for count, words in zip(shared, names, strict=True)
+    )
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in normal_name(name).removeprefix("musicfw-").split("-") if word]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from musicfw.arrays import FloatArray
+from musicfw.evaluate import Evaluation
 from musicfw.types import Inversion, Status, StopReason, Trajectory
 
 EXACT_WITHIN = 1e-8
@@ -255,3 +256,15 @@ def stop_advice(trajectories: Mapping[str, Trajectory]) -> list[tuple[str, str]]
             if reason is not StopReason.REACHED:
                 paths.setdefault(reason, []).append(f"{counted(count, 'path')} of “{key}”")
     return [(f"{_name(reason)}: {joined(of)}", reason.advice) for reason, of in paths.items()]
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """Return means and intervals: a row per measure, a column per policy."""
+    rows = []
+    for measure in evaluation.measures:
+        cells = [measure.replace("_", " ")]
+        for policy in evaluation.values:
+            found = evaluation.interval(policy, measure)
+            cells.append(f"{number(found.mean)} ({number(found.low)} … {number(found.high)})")
+        rows.append(cells)
+    return Table(["measure", *evaluation.values], rows)

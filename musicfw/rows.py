@@ -2,18 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from musicfw.arrays import IntArray
+from musicfw.arrays import FloatArray, IntArray
 from musicfw.control.targets import Target, TargetKind
-from musicfw.errors import DataError, UsageError, one_of
+from musicfw.errors import DataError, UsageError, did_you_mean, one_of
+from musicfw.plugins import Registry
 from musicfw.types import Dataset, TrainedMap
 
 if TYPE_CHECKING:
-    from musicfw.spec import ControlSpec
+    from musicfw.spec import ControlSpec, RunSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RunData:
+    """The data of a run and which rows of them it uses for what.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The data in original units.
+    train_rows, held_out : ndarray of intp
+        Rows to train on, and rows kept out of training.
+    starts : mapping of str to ndarray of intp
+        Rows that each control section moves, by id.
+    """
+
+    dataset: Dataset
+    train_rows: IntArray
+    held_out: IntArray
+    starts: Mapping[str, IntArray]
+
+    @property
+    def held_out_points(self) -> FloatArray:
+        """Points kept out of training, shape (H, D)."""
+        return np.asarray(self.dataset.points[self.held_out])
+
+
+def load_data(spec: RunSpec, registry: Registry) -> RunData:
+    """Return the data of a run, after checking all that a spec asks of them.
+
+    Raises
+    ------
+    DataError, UsageError
+        For data that cannot be used, and rows or labels that they do not have.
+    PluginError
+        If the data source fails.
+    """
+    source = registry.find("dataset", spec.data.use)
+    built = source.build(spec.data.with_)
+    with source.calling("load"):
+        dataset = built.load(generator(spec, "data"))
+    if not isinstance(dataset, Dataset):
+        raise source.error("load", f"expected a Dataset, got {type(dataset).__name__}")
+    train_rows, held_out = split_rows(
+        dataset.points.shape[0], holdout=spec.data.holdout, rng=generator(spec, "split")
+    )
+    for section in spec.control:
+        _check_target(section, dataset, held_out)
+    starts = {section.id: start_rows(section, dataset, held_out) for section in spec.control}
+    return RunData(dataset=dataset, train_rows=train_rows, held_out=held_out, starts=starts)
+
+
+def generator(spec: RunSpec, purpose: str) -> np.random.Generator:
+    """Return the generator of a purpose."""
+    # By name and not by order, so that adding a stage leaves the others' numbers alone.
+    return np.random.default_rng([spec.seed, zlib.crc32(purpose.encode())])
+
+
+def _check_target(section: ControlSpec, dataset: Dataset, held_out: IntArray) -> None:
+    """Refuse a target that the data do not have, before a map is trained for it."""
+    target, where = section.target, f"control {section.id!r}, target"
+    if target.sample is not None:
+        _held_out_numbers([target.sample], held_out, f"{where}.sample")
+    if target.label is None:
+        return
+    if dataset.labels is None:
+        raise UsageError(f"{where}.label: the data have no labels; use target.units or cluster")
+    known = sorted(set(dataset.labels.tolist()))
+    if target.label not in known:
+        hint = did_you_mean(target.label, known)
+        raise UsageError(
+            f"{where}.label: expected a label of the data ({one_of(known)}), got {target.label!r}"
+            + (f"; {hint}" if hint else "")
+        )
 
 
 def split_rows(
@@ -24,7 +101,8 @@ def split_rows(
     Without a holdout both are all rows, and results on "held-out" rows are on training rows.
     """
     order = rng.permutation(count).astype(np.intp)
-    held = round(holdout * count)
+    # Who asks for a holdout gets one: else results on training rows would pass for held-out ones.
+    held = max(1, round(holdout * count)) if holdout else 0
     if count - held < 2:
         raise DataError(
             f"data: {count} rows with holdout {holdout:g} leave {count - held} to train on, "
@@ -73,16 +151,13 @@ def described_target(section: ControlSpec) -> str:
     return str(_plain_target(section))
 
 
-def target_of(
-    section: ControlSpec, trained: TrainedMap, dataset: Dataset, held_out: IntArray
-) -> Target:
+def target_of(section: ControlSpec, trained: TrainedMap, data: RunData) -> Target:
     """Return the target of a control section."""
     target = section.target
     if target.sample is None:
         return _plain_target(section)
-    where = f"control {section.id!r}, target.sample"
-    row = held_out[_held_out_numbers([target.sample], held_out, where)[0]]
-    return Target.activations(trained.squared_distances(dataset.points[row])[0], away=target.away)
+    point = data.dataset.points[data.held_out[target.sample]]
+    return Target.activations(trained.squared_distances(point)[0], away=target.away)
 
 
 def _plain_target(section: ControlSpec) -> Target:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from musicfw.api import Dataset
-from musicfw.arrays import IntArray
 from musicfw.atomic import write_atomic
+from musicfw.comparison import check_comparison, compare_policies, evaluation_metrics
 from musicfw.errors import UsageError
+from musicfw.evaluate import Evaluation
 from musicfw.invert import invert
 from musicfw.metrics import inversion_metrics, map_metrics, trajectory_metrics
 from musicfw.params import params_to_tree
-from musicfw.plugins import Registry, load_registry
-from musicfw.provenance import provenance
-from musicfw.rows import described_target, split_rows, start_rows, target_of
-from musicfw.run_directory import fresh_directory, is_finished, load_run, partial_directory
+from musicfw.plugins import Registry, add_complaints, load_registry
+from musicfw.provenance import identity, provenance
+from musicfw.rows import RunData, described_target, generator, load_data, target_of
+from musicfw.run_directory import (
+    check_identity,
+    claim,
+    complete,
+    discard_unfinished,
+    fresh_directory,
+    is_finished,
+    load_run,
+    partial_directory,
+)
 from musicfw.steer import steer
 from musicfw.store import (
     load_inversion,
@@ -34,7 +42,7 @@ from musicfw.store import (
     save_trajectory,
 )
 from musicfw.train import train
-from musicfw.types import Inversion, RunResult, TrainedMap, Trajectory
+from musicfw.types import Inversion, RunResult, StopReason, TrainedMap, Trajectory
 
 if TYPE_CHECKING:
     from musicfw.spec import ControlSpec, InvertSpec, RunSpec
@@ -63,7 +71,8 @@ def run(
     overrides : sequence of str
         ``PATH=VALUE`` settings, validated like the file.
     resume : bool
-        Take the finished stages of an interrupted run with the same spec and ``out`` as they are.
+        Take the finished stages of an interrupted run with the same spec, data and ``out`` as they
+        are; other versions of musicfw or of the plugins used are a warning.
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional
@@ -80,9 +89,11 @@ def run(
     DataError
         For data that cannot be used; nothing has been written.
     StoreError
-        If ``out`` exists already, or ``resume`` finds another spec's run there.
+        If ``out`` exists already or cannot be written (told before training), or ``resume`` finds a
+        run of another spec or on other data there.
     PluginError
-        If a plugin fails. Stages finished before are kept in ``OUT.partial`` for ``resume``.
+        If a plugin fails. Stages finished before are kept in ``OUT.partial`` for ``resume``; if
+        there are none, nothing is kept.
 
     Notes
     -----
@@ -102,9 +113,8 @@ def run(
         name = "run"
     registry = registry.without(spec.plugins.block)
     directory = fresh_directory(Path("runs") / name) if out is None else Path(out)
-    if is_finished(directory, spec, resume):
-        return load_run(directory)
-    return _Run(spec=spec, registry=registry, directory=directory, progress=progress).go(resume)
+    run_of = _Run(spec=spec, registry=registry, directory=directory, progress=progress)
+    return run_of.again() if is_finished(directory, spec, resume) else run_of.go()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -120,52 +130,59 @@ class _Run:
     def partial(self) -> Path:
         return partial_directory(self.directory)
 
-    def go(self, resume: bool) -> RunResult:
+    def again(self) -> RunResult:
+        """Return the result that is there, if it was made from the same data."""
+        made_from = load_data(self.spec, self.registry)
+        warnings = check_identity(self.directory, self._identity(made_from))
+        result = load_run(self.directory)
+        return replace(result, warnings=(*result.warnings, *warnings))
+
+    def go(self) -> RunResult:
         """Run all stages and give the directory its name."""
         self._notify("musicfw_before_run", spec=self.spec)
         self._warn_of_failed_plugins()
         with self._stage("data"):
-            dataset, train_rows, held_out = self._data()
-        self._observe("data", dataset)
-        starts = {c.id: start_rows(c, dataset, held_out) for c in self.spec.control}
-        trained = self._map(dataset, train_rows)
-        save_json(self.partial / "state.json", {"spec_sha256": self.spec.sha256()})
-        inversions = {
-            i.id: self._inversion(i, trained, dataset, held_out) for i in self.spec.invert
-        }
-        paths = {
-            c.id: self._trajectory(c, trained, dataset, held_out, starts[c.id])
-            for c in self.spec.control
-        }
-        result = RunResult(
+            data = load_data(self.spec, self.registry)
+            if self.spec.evaluate is not None:
+                check_comparison(self.spec.evaluate, data.dataset, data.held_out)
+        self._observe("data", data.dataset)
+        # Before training: who cannot write there should not have to wait to be told.
+        try:
+            self.warnings += claim(self.partial, self._identity(data))
+            result = self._stages(data)
+            self._report(result, data)
+            return self._finish(result)
+        except BaseException:
+            discard_unfinished(self.partial)
+            raise
+
+    def _stages(self, data: RunData) -> RunResult:
+        trained = self._map(data)
+        inversions = {i.id: self._inversion(i, trained, data) for i in self.spec.invert}
+        paths = {c.id: self._trajectory(c, trained, data) for c in self.spec.control}
+        evaluation = self._evaluation(trained, data)
+        metrics = self._metrics(data, trained, inversions, paths)
+        if evaluation is not None:
+            metrics["evaluate"] = evaluation_metrics(evaluation)
+        return RunResult(
             directory=self.partial,
             map=trained,
             inversions=inversions,
             trajectories=paths,
-            metrics=self._metrics(dataset, train_rows, held_out, trained, inversions, paths),
-            provenance=provenance(self.spec, self.registry),
+            metrics=metrics,
+            provenance=provenance(self.spec, self.registry, data.dataset),
             timings_s=self.timings_s,
             warnings=tuple(self.warnings),
+            evaluation=evaluation,
         )
-        self._report(result, dataset, train_rows, held_out, starts)
-        return self._finish(result)
+
+    def _identity(self, data: RunData) -> dict[str, Any]:
+        return identity(self.spec, self.registry, data.dataset)
 
     # --- stages ----------------------------------------------------------------------------------
 
-    def _data(self) -> tuple[Dataset, IntArray, IntArray]:
-        section = self.spec.data
-        source = self.registry.find("dataset", section.use)
-        built = source.build(section.with_)
-        with source.calling("load"):
-            dataset = built.load(self._rng("data"))
-        if not isinstance(dataset, Dataset):
-            raise source.error("load", f"expected a Dataset, got {type(dataset).__name__}")
-        count = dataset.points.shape[0]
-        train_rows, held_out = split_rows(count, holdout=section.holdout, rng=self._rng("split"))
-        return dataset, train_rows, held_out
-
-    def _map(self, dataset: Dataset, rows: IntArray) -> TrainedMap:
-        section = self.spec.map
+    def _map(self, data: RunData) -> TrainedMap:
+        section, dataset, rows = self.spec.map, data.dataset, data.train_rows
 
         def make() -> TrainedMap:
             trained = train(
@@ -188,16 +205,15 @@ class _Run:
 
         return self._resumable("map", self.partial / "map.npz", make, save_map, load_map)
 
-    def _inversion(
-        self, section: InvertSpec, trained: TrainedMap, dataset: Dataset, held_out: IntArray
-    ) -> Inversion:
-        rows = held_out[: section.count]
+    def _inversion(self, section: InvertSpec, trained: TrainedMap, data: RunData) -> Inversion:
+        rows = data.held_out[: section.count]
+        points = data.dataset.points[rows]
 
         def make() -> Inversion:
-            distances = trained.squared_distances(dataset.points[rows])
+            distances = trained.squared_distances(points)
             if section.noise:
                 # One seed for all: solvers are compared on the same noise.
-                rng = self._rng(f"noise {section.noise}")
+                rng = generator(self.spec, f"noise {section.noise}")
                 error = 1.0 + section.noise * rng.standard_normal(distances.shape)
                 distances = np.maximum(distances * error, 0.0)
             return invert(
@@ -209,26 +225,19 @@ class _Run:
             )
 
         def save(path: Path, inversion: Inversion) -> object:
-            return save_inversion(path, inversion, rows=rows, originals=dataset.points[rows])
+            return save_inversion(path, inversion, rows=rows, originals=points)
 
         path = self.partial / "inversions" / f"{section.id}.npz"
         return self._resumable(f"invert.{section.id}", path, make, save, load_inversion)
 
-    def _trajectory(
-        self,
-        section: ControlSpec,
-        trained: TrainedMap,
-        dataset: Dataset,
-        held_out: IntArray,
-        rows: IntArray,
-    ) -> Trajectory:
-        stage = f"control.{section.id}"
+    def _trajectory(self, section: ControlSpec, trained: TrainedMap, data: RunData) -> Trajectory:
+        stage, rows = f"control.{section.id}", data.starts[section.id]
 
         def make() -> Trajectory:
-            return steer(
+            path = steer(
                 trained,
-                dataset.points[rows],
-                target=target_of(section, trained, dataset, held_out),
+                data.dataset.points[rows],
+                target=target_of(section, trained, data),
                 policy=section.use,
                 steps=section.steps,
                 until=section.until,
@@ -236,6 +245,10 @@ class _Run:
                 progress=self._progress(stage),
                 **params_to_tree(section.with_),
             )
+            if (path.stop == StopReason.INTERRUPTED).any():
+                # A part of a path is of use to a caller, but is no finished stage.
+                raise KeyboardInterrupt
+            return path
 
         def save(path: Path, trajectory: Trajectory) -> object:
             return save_trajectory(path, trajectory, rows=rows)
@@ -246,50 +259,60 @@ class _Run:
         path = self.partial / "trajectories" / f"{section.id}.npz"
         return self._resumable(stage, path, make, save, load)
 
+    def _evaluation(self, trained: TrainedMap, data: RunData) -> Evaluation | None:
+        section = self.spec.evaluate
+        if section is None:
+            return None
+        with self._stage("evaluate"):
+            evaluation = compare_policies(
+                section,
+                self.spec,
+                trained,
+                data.dataset,
+                train_rows=data.train_rows,
+                held_out=data.held_out,
+                rng=generator(self.spec, "evaluate"),
+                registry=self.registry,
+                progress=self._progress("evaluate"),
+            )
+        self._observe("evaluate", evaluation)
+        return evaluation
+
     def _metrics(
         self,
-        dataset: Dataset,
-        train_rows: IntArray,
-        held_out: IntArray,
+        data: RunData,
         trained: TrainedMap,
         inversions: Mapping[str, Inversion],
         paths: Mapping[str, Trajectory],
     ) -> dict[str, Any]:
         sections = {section.id: section for section in self.spec.invert}
+        held_out = data.held_out_points
         return {
-            "map": map_metrics(trained, dataset.points[train_rows], dataset.points[held_out]),
+            "map": map_metrics(trained, data.dataset.points[data.train_rows], held_out),
             "invert": {
-                name: inversion_metrics(inversion, dataset.points[held_out[: sections[name].count]])
+                name: inversion_metrics(inversion, held_out[: sections[name].count])
                 for name, inversion in inversions.items()
             },
             "control": {name: trajectory_metrics(path) for name, path in paths.items()},
         }
 
-    def _report(
-        self,
-        result: RunResult,
-        dataset: Dataset,
-        train_rows: IntArray,
-        held_out: IntArray,
-        starts: Mapping[str, IntArray],
-    ) -> None:
+    def _report(self, result: RunResult, data: RunData) -> None:
         write_atomic(self.partial / "spec.yaml", self.spec.to_yaml().encode())
         from musicfw.report import ReportInputs, write_report
 
+        inputs = ReportInputs(
+            result=result,
+            spec=self.spec.resolved(),
+            dataset=data.dataset,
+            train_rows=data.train_rows,
+            held_out_rows=data.held_out,
+            inversion_rows={i.id: data.held_out[: i.count] for i in self.spec.invert},
+            trajectory_rows=data.starts,
+            targets={c.id: described_target(c) for c in self.spec.control},
+        )
         with self._stage("report"):
-            figures = write_report(
-                ReportInputs(
-                    result=result,
-                    spec=self.spec.resolved(),
-                    dataset=dataset,
-                    train_rows=train_rows,
-                    held_out_rows=held_out,
-                    inversion_rows={i.id: held_out[: i.count] for i in self.spec.invert},
-                    trajectory_rows=starts,
-                    targets={c.id: described_target(c) for c in self.spec.control},
-                )
-            )
-        self._observe("report", figures)
+            files = write_report(inputs, progress=self._progress("report"))
+        self._observe("report", files)
 
     def _finish(self, result: RunResult) -> RunResult:
         """Write ``result.json`` last and give the directory its name."""
@@ -304,19 +327,8 @@ class _Run:
             "warnings": list(self.warnings),
         }
         save_json(self.partial / "result.json", facts)
-        (self.partial / "state.json").unlink(missing_ok=True)
-        self.directory.parent.mkdir(parents=True, exist_ok=True)
-        self.partial.rename(self.directory)
-        final = RunResult(
-            directory=self.directory,
-            map=result.map,
-            inversions=result.inversions,
-            trajectories=result.trajectories,
-            metrics=result.metrics,
-            provenance=result.provenance,
-            timings_s=result.timings_s,
-            warnings=tuple(self.warnings),
-        )
+        complete(self.partial, self.directory)
+        final = replace(result, directory=self.directory, warnings=tuple(self.warnings))
         self._notify("musicfw_after_run", result=final)
         return final
 
@@ -358,9 +370,7 @@ class _Run:
         return report
 
     def _notify(self, hook: str, **arguments: Any) -> None:
-        for complaint in self.registry.notify(hook, **arguments):
-            if complaint not in self.warnings:
-                self.warnings.append(complaint)
+        add_complaints(self.warnings, self.registry.notify(hook, **arguments))
 
     def _warn_of_failed_plugins(self) -> None:
         for record in self.registry.records:
@@ -368,7 +378,3 @@ class _Run:
                 self.warnings.append(
                     f"plugin {record.distribution} {record.version} failed to load: {record.error}"
                 )
-
-    def _rng(self, purpose: str) -> np.random.Generator:
-        # By name and not by order, so that adding a stage leaves the others' numbers alone.
-        return np.random.default_rng([self.spec.seed, zlib.crc32(purpose.encode())])

@@ -7,6 +7,8 @@ and is what counts.
 
 from __future__ import annotations
 
+import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from musicfw.api import Factory
@@ -59,6 +61,9 @@ def spec_schema(registry: SpecRegistry) -> dict[str, Any]:
     for option in ("rows", "columns"):
         definitions["Lattice"]["properties"][option]["minimum"] = 1
     _accept_what_spec_accepts(schema)
+    unknown = [d["$comment"] for d in definitions.values() if "$comment" in d]
+    if unknown:
+        schema["description"] = f"{schema.get('description', '')} {' '.join(unknown)}".strip()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "musicfw spec",
@@ -92,7 +97,15 @@ def _add_options(
 
 def _options(definitions: dict[str, Any], factory: Factory[Any], prefix: str) -> dict[str, Any]:
     """Return a reference to a factory's options, which go to the definitions."""
-    options = type_schema(factory.params, ref_template=f"#/$defs/{prefix}.{{model}}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a default that JSON cannot hold is left out
+            options = type_schema(factory.params, ref_template=f"#/$defs/{prefix}.{{model}}")
+        json.dumps(options, allow_nan=False)
+    except Exception as err:
+        # One plugin's fault must not cost all others their completion.
+        note = f"The options of {prefix} cannot be described ({type(err).__name__}): its params "
+        options = {"$comment": note + f"class {factory.params.__name__} is at fault."}
     for name, definition in options.pop("$defs", {}).items():
         definitions[f"{prefix}.{name}"] = definition
     # `with:` may be left empty; the other keywords say nothing about null.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from annotated_types import Ge, Lt, MinLen
 
-from musicfw.api import param
+from musicfw.api import Factory, param
+from musicfw.errors import Problem
 from musicfw.lattice import Lattice
 from musicfw.params import params_to_tree
 from musicfw.yamlpos import dump
@@ -26,6 +28,7 @@ __all__ = [
     "PluginsSpec",
     "ReportSpec",
     "RunSpec",
+    "SpecRegistry",
     "StartSpec",
     "TargetSpec",
 ]
@@ -127,6 +130,24 @@ class ControlSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateSpec:
+    """A comparison of policies on random pairs of a held-out row and another label."""
+
+    policies: Annotated[tuple[str, ...], MinLen(1)] = param(
+        ("music", "straight-line"),
+        help="What to compare: the id of a walk under control, for its policy and options, or the "
+        "name of a policy with its defaults.",
+    )
+    pairs: Positive = param(200, help="How many pairs.")
+    steps: Positive = param(100, help="Steps of every walk.")
+    classifier: str | None = param(
+        "LogisticRegression",
+        help="A classifier of scikit-learn by its class name, trained on the training rows, for "
+        "probabilities along the paths; null for none.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSpec:
     """What the report shows."""
 
@@ -154,6 +175,7 @@ class RunSpec:
     map: MapSpec = _required(help="How the map is trained.")
     invert: tuple[InvertSpec, ...] = param((), help="Inversions of held-out rows.")
     control: tuple[ControlSpec, ...] = param((), help="Walks through the map.")
+    evaluate: EvaluateSpec | None = param(None, help="A comparison of policies on random pairs.")
     report: ReportSpec = param(ReportSpec(), help="What the report shows.")
     plugins: PluginsSpec = param(PluginsSpec(), help="Which plugins may and must be there.")
 
@@ -185,3 +207,27 @@ def _canonical(tree: Any) -> Any:
     if isinstance(tree, list):
         return [_canonical(value) for value in tree]
     return int(tree) if isinstance(tree, float) and tree.is_integer() else tree
+
+
+class SpecRegistry(Protocol):
+    """What a spec asks of the registry."""
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """Return the usable bare names of a kind."""
+        ...
+
+    def lookup(self, kind: str, name: str) -> Factory[Any] | Problem:
+        """Return the factory, or why there is none."""
+        ...
+
+    def requirement(self, name: str) -> Problem | None:
+        """Return why a plugin is not usable; None if it is."""
+        ...
+
+    def known_plugin(self, name: str) -> bool:
+        """Whether a plugin of this name is installed."""
+        ...
+
+    def without(self, names: Sequence[str]) -> Self:
+        """Return the registry with plugins blocked."""
+        ...

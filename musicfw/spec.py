@@ -14,9 +14,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
-from musicfw.api import Factory
 from musicfw.errors import Mark, Problem, SpecError, one_of
 from musicfw.expected import in_words
 from musicfw.params import build_params, validate
@@ -30,9 +29,11 @@ from musicfw.sections import (
     PluginsSpec,
     ReportSpec,
     RunSpec,
+    SpecRegistry,
     StartSpec,
     TargetSpec,
 )
+from musicfw.spec_paths import with_located_paths
 from musicfw.yamlpos import Document, format_path, load, overlay
 from musicfw.yamlpos import Path as TreePath
 
@@ -52,30 +53,6 @@ __all__ = [
 ]
 
 
-class SpecRegistry(Protocol):
-    """What a spec asks of the registry."""
-
-    def names(self, kind: str) -> tuple[str, ...]:
-        """Return the usable bare names of a kind."""
-        ...
-
-    def lookup(self, kind: str, name: str) -> Factory[Any] | Problem:
-        """Return the factory, or why there is none."""
-        ...
-
-    def requirement(self, name: str) -> Problem | None:
-        """Return why a plugin is not usable; None if it is."""
-        ...
-
-    def known_plugin(self, name: str) -> bool:
-        """Whether a plugin of this name is installed."""
-        ...
-
-    def without(self, names: Sequence[str]) -> Self:
-        """Return the registry with plugins blocked."""
-        ...
-
-
 def load_spec(
     source: str | Path, *, registry: SpecRegistry, overrides: Sequence[str] = ()
 ) -> RunSpec:
@@ -89,6 +66,11 @@ def load_spec(
         What ``use:`` may name.
     overrides : sequence of str
         ``PATH=VALUE``, applied in this order.
+
+    Returns
+    -------
+    RunSpec
+        Paths of data are absolute (see `musicfw.spec_paths`).
 
     Raises
     ------
@@ -109,13 +91,24 @@ def load_spec(
         message = f"expected UTF-8, got the byte 0x{raw[err.start]:02X}"
         hint = "save the file as UTF-8"
         raise SpecError([Problem("bad-encoding", "", message, mark, hint)]) from err
-    return parse_spec(text, source=str(source), registry=registry, overrides=overrides)
+    folder = Path(source).parent
+    return parse_spec(
+        text, source=str(source), registry=registry, overrides=overrides, folder=folder
+    )
 
 
 def parse_spec(
-    text: str, *, source: str, registry: SpecRegistry, overrides: Sequence[str] = ()
+    text: str,
+    *,
+    source: str,
+    registry: SpecRegistry,
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
 ) -> RunSpec:
-    """Return the specification in a YAML text; as `load_spec`."""
+    """Return the specification in a YAML text; as `load_spec`.
+
+    Relative paths of data start at ``folder``; without one they stay relative.
+    """
     document, problems = load(text, source=source)
     if document is None:
         raise SpecError(problems)
@@ -126,7 +119,7 @@ def parse_spec(
     spec = _read(draft, registry)
     if spec is None or draft.problems:
         raise SpecError(draft.problems)
-    return spec
+    return spec if folder is None else with_located_paths(spec, document, folder=folder)
 
 
 # --- checking ------------------------------------------------------------------------------------
@@ -179,6 +172,7 @@ def _read(draft: _Draft, registry: SpecRegistry) -> RunSpec | None:
     for section in ("invert", "control"):
         _check_ids(draft, section)
     _check_clusters(draft)
+    _check_compared(draft, usable)
     for path, item in draft.items("control"):
         _check_target(draft, (*path, "target"))
         _check_start(draft, (*path, "start"), item.get("start"))
@@ -321,6 +315,18 @@ def _check_ids(draft: _Draft, section: str) -> None:
             draft.add("duplicate-id", where, message, hint)
         else:
             seen[name] = where
+
+
+def _check_compared(draft: _Draft, registry: SpecRegistry) -> None:
+    """Check that each of evaluate.policies is a walk under control or a policy."""
+    named = draft.at("evaluate", "policies")
+    walks = {item.get("id") for _, item in draft.items("control")}
+    for position, name in enumerate(named if isinstance(named, list) else []):
+        found = None if name in walks else registry.lookup("policy", str(name))
+        if isinstance(found, Problem):
+            where: TreePath = ("evaluate", "policies", position)
+            mark = draft.document.mark(where)
+            draft.problems.append(dataclasses.replace(found, path=format_path(where), mark=mark))
 
 
 def _check_clusters(draft: _Draft) -> None:

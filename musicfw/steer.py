@@ -1,26 +1,31 @@
-"""The verb *steer*: move points through a map. One loop for every policy."""
+"""The verb *steer*: move points through a map."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from musicfw import geometry
-from musicfw.api import Move, PolicyFactory, Steering, SteeringProblem
-from musicfw.arrays import BoolArray, FloatArray, IntArray, as_points, read_only
+from musicfw.api import PolicyFactory, SteeringProblem
+from musicfw.arrays import FloatArray, as_points, read_only
+from musicfw.control.constraints import (
+    Constraints,
+    Feature,
+    PerFeature,
+    resolve_constraints,
+    to_map_units,
+)
 from musicfw.control.targets import ResolvedTarget, Target, resolve_target
 from musicfw.errors import UsageError
+from musicfw.geometry import squared_distances
 from musicfw.invert import codebook_and_scaling
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided
-from musicfw.types import Codebook, StopReason, TrainedMap, Trajectory
-
-Until = Literal["settled", "arrived"]
+from musicfw.types import Codebook, Scaling, TrainedMap, Trajectory
+from musicfw.walk import Rules, Until, walk
 
 
 def steer(
@@ -31,6 +36,12 @@ def steer(
     policy: str | PolicyFactory = "music",
     steps: int = 100,
     until: Until = "settled",
+    frozen: Sequence[Feature] = (),
+    lower: PerFeature | None = None,
+    upper: PerFeature | None = None,
+    cost: PerFeature | None = None,
+    off_manifold: float | None = None,
+    reference: npt.ArrayLike | None = None,
     registry: Registry | None = None,
     progress: Callable[[int, int], None] | None = None,
     **params: Any,
@@ -44,8 +55,8 @@ def steer(
     x : array_like, shape (D,) or (N, D)
         Where the points start; never changed.
     target : Target
-        ``Target.units([3, 4])``, ``.cell(row, column)``, ``.label(name)``, ``.cluster(number)`` or
-        ``.activations(d)``.
+        ``Target.units([3, 4])``, ``.cell(row, column)``, ``.label(name)``, ``.cluster(number)``,
+        ``.activations(d)``, ``.path([...])`` or ``.several((target, weight), …)``.
     policy : str or PolicyFactory
         Name of a registered policy.
     steps : int
@@ -53,6 +64,19 @@ def steer(
     until : {"settled", "arrived"}
         Whether a point goes on until its policy settles, or stops in the first frame whose best
         matching unit belongs to the target (the smallest change that gets it there).
+    frozen : sequence of int or str
+        Features that may not change, by number or name: they change by exactly 0.
+    lower, upper : float, mapping or array_like (D,), optional
+        Bounds that are never crossed, in the units of ``x``: for all features, for some by number
+        or name, or for each. The points must start within them.
+    cost : float, mapping or array_like (D,), optional
+        Price of changing each feature (only ratios matter): the Tikhonov term becomes λ Δᵀ C Δ.
+    off_manifold : float, optional
+        Stop a point (LEFT_MANIFOLD) before it is farther from every prototype than this multiple of
+        the training data's 99 % quantile. Needs a TrainedMap.
+    reference : array_like, shape (R, D), optional
+        Data that a policy may look at (``kmeans-line`` finds its centres there), in the units of
+        ``x``.
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional
@@ -68,11 +92,50 @@ def steer(
     Raises
     ------
     UsageError
-        For a wrong shape, an unknown target or policy, or wrong params.
+        For a wrong shape, an unknown target, policy or feature, or wrong params.
     PluginError
         If the policy fails or returns something of the wrong shape.
     """
     book, scaling = codebook_and_scaling(codebook)
+    names = codebook.feature_names if isinstance(codebook, TrainedMap) else None
+    _check_call(target, steps, until)
+    chosen = provided("policy", policy, registry)
+    resolved_params = params_from_keywords(chosen.factory, params)
+    original = as_points(x, name="x", dimension=book.dimension)
+    resolved = resolve_target(target, book)
+    limits = resolve_constraints(
+        frozen=frozen, lower=lower, upper=upper, cost=cost, names=names, starts=original
+    )
+    _check_traits(chosen, limits)
+    starts = scaling.to_map(original)
+    rules = Rules(
+        target=resolved,
+        until=until,
+        reach=_reach(codebook, off_manifold),
+        progress=progress or (lambda done, total: None),
+    )
+    started = time.perf_counter()
+    data = None
+    if reference is not None:
+        data = scaling.to_map(as_points(reference, name="reference", dimension=book.dimension))
+    problem = _problem(book, starts, resolved, limits, scaling, int(steps), data)
+    seen = walk(problem, rules, chosen, chosen.build(resolved_params))
+    return Trajectory(
+        points=_in_full(original, seen.frames[: seen.done + 1], limits, scaling),
+        stop=seen.stop,
+        step_norm=seen.step_norm[: seen.done],
+        arrival=seen.arrival,
+        target_units=resolved.home if resolved.home.size else resolved.shunned,
+        codebook=book,
+        scaling=scaling,
+        policy=chosen.factory.name,
+        params=params_to_tree(resolved_params),
+        elapsed_s=time.perf_counter() - started,
+        feature_names=names,
+    )
+
+
+def _check_call(target: Target, steps: int, until: Until) -> None:
     if not isinstance(target, Target):
         raise UsageError(
             f"target: expected a Target, such as Target.units([3, 4]), got {type(target).__name__}"
@@ -81,136 +144,89 @@ def steer(
         raise UsageError(f"steps: expected an integer of at least 1, got {steps!r}")
     if until not in get_args(Until):
         raise UsageError(f"until: expected 'settled' or 'arrived', got {until!r}")
-    chosen = provided("policy", policy, registry)
-    resolved_params = params_from_keywords(chosen.factory, params)
-    original = as_points(x, name="x", dimension=book.dimension)
-    resolved = resolve_target(target, book)
-    problem = SteeringProblem(
-        codebook=book,
-        points=read_only(scaling.to_map(original)),
-        units=read_only(resolved.units),
-        goals=read_only(resolved.goals),
-        direction=resolved.direction,
-        steps=int(steps),
-    )
-    started = time.perf_counter()
-    walk = _walk(problem, resolved, chosen, chosen.build(resolved_params), until, progress)
-    frames = walk.frames[: walk.done + 1]
-    return Trajectory(
-        points=frames if scaling.is_identity else _displaced(original, frames, scaling.scale),
-        stop=walk.stop,
-        step_norm=walk.step_norm[: walk.done],
-        arrival=walk.arrival,
-        target_units=resolved.home,
-        codebook=book,
-        scaling=scaling,
-        policy=chosen.factory.name,
-        params=params_to_tree(resolved_params),
-        elapsed_s=time.perf_counter() - started,
-    )
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Record:
-    frames: FloatArray
-    step_norm: FloatArray
-    arrival: IntArray
-    stop: npt.NDArray[np.int8]
-    done: int = 0
+def _check_traits(chosen: Provided, limits: Constraints) -> None:
+    for trait, given in (("bounds", limits.lower), ("cost", limits.cost)):
+        if given is not None and trait not in chosen.factory.traits:
+            raise UsageError(
+                f"{'lower, upper' if trait == 'bounds' else trait}: the policy "
+                f"{chosen.factory.name!r} does not heed them; leave them out, or use 'music'"
+            )
 
 
-def _walk(
-    problem: SteeringProblem,
+def _reach(codebook: Codebook | TrainedMap, off_manifold: float | None) -> float:
+    """Return the greatest distance to the map that a point may have."""
+    if off_manifold is None:
+        return float("inf")
+    if not off_manifold > 0:
+        raise UsageError(f"off_manifold: expected a number greater than 0, got {off_manifold!r}")
+    quantiles = codebook.distance_quantiles if isinstance(codebook, TrainedMap) else None
+    if quantiles is None:
+        raise UsageError(
+            "off_manifold: needs a map that knows its training data; give the TrainedMap that "
+            "train returned, or leave it out"
+        )
+    return off_manifold * float(quantiles[99])
+
+
+def _problem(
+    book: Codebook,
+    starts: FloatArray,
     target: ResolvedTarget,
-    chosen: Provided,
-    policy: Any,
-    until: Until,
-    progress: Callable[[int, int], None] | None,
-) -> _Record:
-    """Run the loop; numerical failure and interruption become stop reasons."""
-    count, steps = problem.points.shape[0], problem.steps
-    record = _Record(
-        frames=np.empty((steps + 1, *problem.points.shape)),
-        step_norm=np.zeros((steps, count)),
-        arrival=np.where(_at_home(problem, target, problem.points), 0, -1),
-        stop=np.full(count, StopReason.STEP_LIMIT, dtype=np.int8),
+    limits: Constraints,
+    scaling: Scaling,
+    steps: int,
+    reference: FloatArray | None,
+) -> SteeringProblem:
+    """Return the problem in the features that are free; distances of the others are constants."""
+    free = limits.free
+    goals = np.broadcast_to(target.goals, (starts.shape[0], target.goals.size)).copy()
+    frozen_distances = None
+    lower, upper = to_map_units(limits.lower, scaling), to_map_units(limits.upper, scaling)
+    cost = limits.cost
+    if not free.all():
+        frozen_distances = squared_distances(starts[:, ~free], book.prototypes[:, ~free])
+        goals = np.maximum(goals - (goals > 0.0) * frozen_distances[:, target.units], 0.0)
+        book = Codebook(
+            prototypes=book.prototypes[:, free],
+            lattice=book.lattice,
+            labels=book.labels,
+            clusters=book.clusters,
+        )
+        starts = np.ascontiguousarray(starts[:, free])
+        lower, upper, cost = (None if v is None else v[free] for v in (lower, upper, cost))
+        reference = None if reference is None else reference[:, free]
+    return SteeringProblem(
+        codebook=book,
+        points=read_only(starts),
+        units=read_only(target.units),
+        goals=read_only(goals),
+        directions=read_only(target.directions),
+        weights=read_only(target.weights),
+        waypoints=read_only(target.waypoints),
+        steps=steps,
+        frozen_distances=None if frozen_distances is None else read_only(frozen_distances),
+        lower=lower,
+        upper=upper,
+        cost=cost,
+        reference=None if reference is None else read_only(reference),
     )
-    record.frames[0] = problem.points
-    active = np.ones(count, dtype=np.bool_)
-    if until == "arrived":
-        active &= record.arrival < 0
-    try:
-        with chosen.calling("begin"):
-            steering: Steering = policy.begin(problem)
-        while record.done < steps:
-            if active.any():
-                settled = _one_step(steering, active, chosen, record)
-                _note_arrivals(problem, target, record, active)
-                active &= ~settled
-                if until == "arrived":
-                    active &= record.arrival < 0
-            else:
-                record.frames[record.done + 1] = record.frames[record.done]
-            record.done += 1
-            if progress is not None:
-                progress(record.done, steps)
-    except KeyboardInterrupt:
-        record.stop[active] = StopReason.INTERRUPTED
-        active[:] = False
-    _give_reasons(problem, target, record, active)
-    return record
 
 
-def _one_step(
-    steering: Steering, active: BoolArray, chosen: Provided, record: _Record
-) -> BoolArray:
-    """Add one frame; return which points have settled (or diverged)."""
-    with chosen.calling("advance"), np.errstate(all="ignore"):
-        move = steering.advance(read_only(active.copy()))
-    here = record.frames[record.done]
-    if not isinstance(move, Move):
-        raise chosen.error("advance", f"expected a Move, got {type(move).__name__}")
-    points = chosen.checked(move.points, call="advance", name="points", shape=here.shape)
-    settled = chosen.checked(move.settled, call="advance", name="settled", shape=active.shape)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # A point so far away that its distances overflow is as good as infinite.
-        finite = np.isfinite(np.einsum("nd,nd->n", points, points, dtype=np.float64))
-    moved = active & finite
-    there = record.frames[record.done + 1]
-    np.copyto(there, here)
-    # Only what differs: -0.0 stays -0.0, and an unmoved point is the input bit for bit.
-    np.copyto(there, points, where=moved[:, np.newaxis] & (points != here))
-    record.step_norm[record.done] = np.sqrt(np.einsum("nd,nd->n", there - here, there - here))
-    record.stop[active & ~finite] = StopReason.DIVERGED
-    return np.asarray(settled.astype(np.bool_) | ~finite)
-
-
-def _note_arrivals(
-    problem: SteeringProblem, target: ResolvedTarget, record: _Record, active: BoolArray
-) -> None:
-    waiting = np.flatnonzero(active & (record.arrival < 0))
-    if waiting.size:
-        there = _at_home(problem, target, record.frames[record.done + 1][waiting])
-        record.arrival[waiting[there]] = record.done + 1
-
-
-def _at_home(problem: SteeringProblem, target: ResolvedTarget, points: FloatArray) -> BoolArray:
-    winners = geometry.best_matching_units(points, problem.codebook.prototypes)
-    inside = np.isin(winners, target.home)
-    return inside if target.direction > 0 else ~inside
-
-
-def _give_reasons(
-    problem: SteeringProblem, target: ResolvedTarget, record: _Record, active: BoolArray
-) -> None:
-    """REACHED for every point that ended in the target, else why it stopped."""
-    kept = np.isin(record.stop, [StopReason.INTERRUPTED, StopReason.DIVERGED])
-    home = _at_home(problem, target, record.frames[record.done])
-    record.stop[~kept & ~active] = StopReason.STALLED
-    record.stop[~kept & home] = StopReason.REACHED
-
-
-def _displaced(original: FloatArray, frames: FloatArray, scale: FloatArray) -> FloatArray:
-    """Return frames in original units; where nothing moved, the input bit for bit."""
-    moved = (frames - frames[0]) * scale
-    return np.where(moved == 0.0, original, original + moved)
+def _in_full(
+    original: FloatArray, frames: FloatArray, limits: Constraints, scaling: Scaling
+) -> FloatArray:
+    """Return frames of all features in original units; what did not move is the input's bits."""
+    if limits.free.all() and scaling.is_identity:
+        return frames
+    moved = (frames - frames[0]) * scaling.scale[limits.free]
+    start = original[:, limits.free]
+    there = start + moved
+    if limits.lower is not None and limits.upper is not None:
+        # Rounding of the change of units may not cross a bound either.
+        there = np.clip(there, limits.lower[limits.free], limits.upper[limits.free])
+    there = np.where(moved == 0.0, start, there)
+    full = np.repeat(original[np.newaxis], frames.shape[0], axis=0)
+    full[:, :, limits.free] = there
+    return full

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +19,21 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.atomic import write_atomic
-from musicfw.errors import StoreError
+from musicfw.errors import StoreError, UsageError
 from musicfw.geometry import WellPosedness
 from musicfw.lattice import Lattice
 from musicfw.types import Codebook, Inversion, Scaling, TrainedMap, Trajectory
 
 _HISTORY = "history."
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.ArrayLike]) -> Path:
     """Write named arrays to a ``.npz`` file, completely or not at all."""
     buffer = io.BytesIO()
     named: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    for name, array in named.items():
+        _refuse_objects(path, name, array)
     np.savez(buffer, **named)
     return write_atomic(path, buffer.getvalue())
 
@@ -41,11 +47,17 @@ def load_arrays(path: Path, *, needs: tuple[str, ...]) -> dict[str, npt.NDArray[
         If the file is missing, no npz file, holds pickled objects, or lacks one of ``needs``.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy leaves the file open if it is no archive after all.
+        with Path(path).open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise StoreError(f"{path}: expected an archive (.npz), got one array (.npy)")
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as err:
         raise StoreError(f"{path}: no such file, expected one that musicfw wrote") from err
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as err:
+    except StoreError:
+        raise
+    except _UNREADABLE as err:
         raise StoreError(f"{path}: expected an .npz file without pickled objects: {err}") from err
     missing = [name for name in needs if name not in arrays]
     if missing:
@@ -59,8 +71,14 @@ def load_arrays(path: Path, *, needs: tuple[str, ...]) -> dict[str, npt.NDArray[
 def save_array(path: Path, array: npt.ArrayLike) -> Path:
     """Write one array as ``.npy``, completely or not at all."""
     buffer = io.BytesIO()
+    _refuse_objects(path, "array", np.asarray(array))
     np.save(buffer, np.asarray(array), allow_pickle=False)
     return write_atomic(path, buffer.getvalue())
+
+
+def _refuse_objects(path: Path, name: str, array: npt.NDArray[Any]) -> None:
+    if array.dtype.hasobject:
+        raise StoreError(f"{path}: {name} holds Python objects, expected numbers or text")
 
 
 def load_array(path: Path) -> npt.NDArray[Any]:
@@ -72,10 +90,11 @@ def load_array(path: Path) -> npt.NDArray[Any]:
         If the file is missing, holds pickled objects, or is no ``.npy`` file.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        with Path(path).open("rb") as file:
+            array = np.load(file, allow_pickle=False)
     except FileNotFoundError as err:
         raise StoreError(f"{path}: no such file, expected an array as .npy") from err
-    except (OSError, ValueError, EOFError) as err:
+    except _UNREADABLE as err:
         raise StoreError(f"{path}: expected an .npy file without pickled objects: {err}") from err
     if not isinstance(array, np.ndarray):
         raise StoreError(f"{path}: expected one array (.npy), got an archive (.npz)")
@@ -83,8 +102,20 @@ def load_array(path: Path) -> npt.NDArray[Any]:
 
 
 def save_json(path: Path, tree: Mapping[str, Any]) -> Path:
-    """Write a tree of plain values as JSON, completely or not at all."""
-    return write_atomic(path, (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write a tree of plain values as JSON, completely or not at all.
+
+    JSON has no NaN and no infinity: they become null.
+    """
+    text = json.dumps(_without_nan(tree), indent=2, ensure_ascii=False, allow_nan=False)
+    return write_atomic(path, (text + "\n").encode())
+
+
+def _without_nan(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _without_nan(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_without_nan(value) for value in tree]
+    return None if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -118,6 +149,8 @@ def save_map(path: Path, trained: TrainedMap) -> Path:
             }
         ),
     }
+    if trained.distance_quantiles is not None:
+        arrays["distance_quantiles"] = trained.distance_quantiles
     if book.labels is not None:
         arrays["labels"] = book.labels
     if book.clusters is not None:
@@ -141,6 +174,21 @@ def load_map(path: Path | str) -> TrainedMap:
     if file.is_dir():
         file = file / "map.npz"
     arrays = load_arrays(file, needs=("prototypes",))
+    with content_of(file):
+        return _map_from(arrays)
+
+
+@contextmanager
+def content_of(path: Path) -> Iterator[None]:
+    """Say which file it is that holds something else than what its names promise."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as err:
+        what = str(err) if isinstance(err, UsageError) else f"{type(err).__name__}: {err}"
+        raise StoreError(f"{path}: cannot be used: {what}") from err
+
+
+def _map_from(arrays: Mapping[str, npt.NDArray[Any]]) -> TrainedMap:
     lattice = str(arrays.get("lattice", "null"))
     codebook = Codebook(
         prototypes=arrays["prototypes"],
@@ -166,6 +214,7 @@ def load_map(path: Path | str) -> TrainedMap:
         },
         feature_names=None if names is None else tuple(names),
         image_shape=None if shape is None else (shape[0], shape[1]),
+        distance_quantiles=arrays.get("distance_quantiles"),
     )
 
 
@@ -194,17 +243,18 @@ def load_inversion(path: Path) -> Inversion:
     """Return the inversion that `save_inversion` wrote."""
     needs = ("points", "status", "residual", "hidden_radius", "facts")
     arrays = load_arrays(path, needs=needs)
-    facts = json.loads(str(arrays["facts"]))
-    return Inversion(
-        points=arrays["points"],
-        status=arrays["status"],
-        residual=arrays["residual"],
-        hidden_radius=arrays["hidden_radius"],
-        well_posedness=WellPosedness(**facts["well_posedness"]),
-        solver=facts["solver"],
-        params=facts["params"],
-        elapsed_s=float("nan"),
-    )
+    with content_of(path):
+        facts = json.loads(str(arrays["facts"]))
+        return Inversion(
+            points=arrays["points"],
+            status=arrays["status"],
+            residual=arrays["residual"],
+            hidden_radius=arrays["hidden_radius"],
+            well_posedness=WellPosedness(**facts["well_posedness"]),
+            solver=facts["solver"],
+            params=facts["params"],
+            elapsed_s=float("nan"),
+        )
 
 
 _PATH_ARRAYS = ("points", "stop", "step_norm", "arrival", "target_units")
@@ -220,16 +270,17 @@ def save_trajectory(path: Path, trajectory: Trajectory, **extra: npt.ArrayLike) 
 def load_trajectory(path: Path, trained: TrainedMap) -> Trajectory:
     """Return the trajectory that `save_trajectory` wrote, on the map it was made on."""
     arrays = load_arrays(path, needs=(*_PATH_ARRAYS, "facts"))
-    facts = json.loads(str(arrays["facts"]))
-    return Trajectory(
-        points=arrays["points"],
-        stop=arrays["stop"],
-        step_norm=arrays["step_norm"],
-        arrival=arrays["arrival"],
-        target_units=arrays["target_units"],
-        codebook=trained.codebook,
-        scaling=trained.scaling,
-        policy=facts["policy"],
-        params=facts["params"],
-        elapsed_s=float("nan"),
-    )
+    with content_of(path):
+        facts = json.loads(str(arrays["facts"]))
+        return Trajectory(
+            points=arrays["points"],
+            stop=arrays["stop"],
+            step_norm=arrays["step_norm"],
+            arrival=arrays["arrival"],
+            target_units=arrays["target_units"],
+            codebook=trained.codebook,
+            scaling=trained.scaling,
+            policy=facts["policy"],
+            params=facts["params"],
+            elapsed_s=float("nan"),
+        )

@@ -14,14 +14,15 @@ from musicfw.api import BackendFactory, RawMap, TrainingProblem
 from musicfw.arrays import FloatArray, as_matrix, as_training_data, read_only
 from musicfw.checkpoint import FileCheckpoint, fingerprint
 from musicfw.errors import UsageError
+from musicfw.geometry import nearest_squared_distances
 from musicfw.lattice import Lattice
 from musicfw.params import params_from_keywords, params_to_tree
-from musicfw.plugins import Provided, Registry, provided
+from musicfw.plugins import Provided, Registry, provided, unblamed
 from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.som.clusters import cluster_units
 from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import majority_labels
-from musicfw.types import Codebook, Scaling, TrainedMap
+from musicfw.types import Codebook, Scaling, TrainedMap, checked_image_shape, checked_names
 
 
 def train(
@@ -75,7 +76,7 @@ def train(
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional
-        Called as ``progress(done, total)``.
+        Called as ``progress(done, total)``; what it raises comes out as it is.
     checkpoint : path-like, optional
         File that keeps the state while the training lasts. The same call after a crash or an
         interrupt goes on from there and ends with the same numbers as if nothing had happened.
@@ -95,7 +96,7 @@ def train(
     DataError
         For data that cannot be used, naming row and column.
     UsageError
-        For an unknown backend or wrong params.
+        For an unknown backend or wrong params, or names or an image shape that do not fit ``X``.
     PluginError
         If the backend fails or returns something of the wrong shape.
     """
@@ -106,6 +107,8 @@ def train(
     if lattice is not None and not isinstance(lattice, Lattice):
         raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
     text_labels = _labels(labels, points.shape[0])
+    names = checked_names(feature_names, points.shape[1], name="feature_names")
+    shape = checked_image_shape(image_shape, points.shape[1], name="image_shape")
     resolved_params = params_from_keywords(chosen.factory, params)
     fitted = Scaling.identity(points.shape[1]) if single else fit_scaling(points, scaling)
     scaled = fitted.to_map(points)
@@ -115,7 +118,7 @@ def train(
         points=read_only(scaled),
         lattice=lattice,
         rng=_generator(seed),
-        progress=progress or (lambda done, total: None),
+        progress=unblamed(progress or (lambda done, total: None)),
         initial=None if initial is None else _initial(initial, lattice, fitted),
         weights=None if weights is None else _weights(weights, points.shape[0], chosen),
     )
@@ -141,9 +144,17 @@ def train(
         seed=int(seed),
         history=raw.history,
         interrupted=raw.interrupted,
-        feature_names=None if feature_names is None else tuple(str(n) for n in feature_names),
-        image_shape=image_shape,
+        feature_names=names,
+        image_shape=shape,
+        distance_quantiles=_distance_quantiles(scaled, raw.prototypes),
     )
+
+
+def _distance_quantiles(points: FloatArray, prototypes: FloatArray) -> FloatArray:
+    """Return the percentiles of the distance to the nearest prototype, of 2000 rows at most."""
+    some = points[:: -(-points.shape[0] // 2000)]
+    distances = np.sqrt(nearest_squared_distances(some, np.asarray(prototypes, np.float64)))
+    return np.quantile(distances, np.linspace(0.0, 1.0, 101))
 
 
 def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
@@ -161,7 +172,8 @@ def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
         got = type(raw.history).__name__
         raise chosen.error("fit", f"expected history as a mapping of arrays, got {got}")
     for name, values in raw.history.items():
-        chosen.checked(values, call="fit", name=f"history[{name!r}]", shape=np.shape(values))
+        column = np.asarray(values)
+        chosen.checked(column, call="fit", name=f"history[{name!r}]", shape=(column.size,))
     return raw
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,13 @@ from musicfw.errors import NumericalError, UsageError
 from musicfw.geometry import WellPosedness
 from musicfw.lattice import Lattice, prototypes_by_unit, weights_by_cell
 
+if TYPE_CHECKING:
+    from musicfw.evaluate import Evaluation
+
 __all__ = [
     "Codebook",
     "Dataset",
+    "FeatureChange",
     "Inversion",
     "RunResult",
     "Scaling",
@@ -90,6 +94,7 @@ class StopReason(IntEnum):
     STEP_LIMIT = 2
     INTERRUPTED = 3
     DIVERGED = 4
+    LEFT_MANIFOLD = 5
 
     @property
     def advice(self) -> str:
@@ -112,6 +117,10 @@ _STOP_ADVICE = {
         "The policy's next point was not finite, so the point stays at its last finite frame. Use "
         "step_control: levenberg-marquardt, or raise damping."
     ),
+    StopReason.LEFT_MANIFOLD: (
+        "The point went farther from every prototype than the training data do (see off_manifold), "
+        "and stays at the last frame before. Raise preserve_weight or active_units, or allow more."
+    ),
 }
 
 
@@ -129,8 +138,11 @@ class Scaling:
     scale: FloatArray
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "offset", frozen(self.offset))
-        object.__setattr__(self, "scale", frozen(self.scale))
+        for name in ("offset", "scale"):
+            try:
+                object.__setattr__(self, name, frozen(getattr(self, name)))
+            except (TypeError, ValueError) as err:
+                raise UsageError(f"Scaling.{name}: expected numbers (D,): {err}") from err
         if self.offset.ndim != 1 or self.offset.shape != self.scale.shape:
             raise UsageError(
                 f"Scaling: expected offset and scale of one shape (D,), got {self.offset.shape} "
@@ -188,12 +200,11 @@ class Dataset:
         names = None if self.feature_names is None else tuple(str(n) for n in self.feature_names)
         points = frozen(as_matrix(self.points, name="points", column_names=names))
         object.__setattr__(self, "points", points)
-        object.__setattr__(self, "feature_names", names)
         count, dimension = points.shape
         if count == 0:
             raise UsageError("Dataset.points: expected at least one row, got none")
-        if names is not None and len(names) != dimension:
-            raise UsageError(f"Dataset.feature_names: expected {dimension} names, got {len(names)}")
+        names = checked_names(names, dimension, name="Dataset.feature_names")
+        object.__setattr__(self, "feature_names", names)
         if self.labels is not None:
             labels = frozen(self.labels, np.str_)
             if labels.shape != (count,):
@@ -201,14 +212,37 @@ class Dataset:
                     f"Dataset.labels: expected shape ({count},), one per row, got {labels.shape}"
                 )
             object.__setattr__(self, "labels", labels)
-        if self.image_shape is not None:
-            height, width = (int(n) for n in self.image_shape)
-            if height * width != dimension:
-                raise UsageError(
-                    f"Dataset.image_shape: expected height · width = {dimension} features, got "
-                    f"{height} × {width} = {height * width}"
-                )
-            object.__setattr__(self, "image_shape", (height, width))
+        shape = checked_image_shape(self.image_shape, dimension, name="Dataset.image_shape")
+        object.__setattr__(self, "image_shape", shape)
+
+
+def checked_names(
+    names: Sequence[str] | None, dimension: int, *, name: str
+) -> tuple[str, ...] | None:
+    """Return the names of D features as text; refuse another number of them."""
+    if names is None:
+        return None
+    if len(names) != dimension:
+        raise UsageError(f"{name}: expected {dimension} names, got {len(names)}")
+    return tuple(str(each) for each in names)
+
+
+def checked_image_shape(
+    shape: tuple[int, int] | None, dimension: int, *, name: str
+) -> tuple[int, int] | None:
+    """Return (height, width) of images with D pixels; refuse what does not fit."""
+    if shape is None:
+        return None
+    try:
+        height, width = (int(n) for n in shape)
+    except (TypeError, ValueError) as err:
+        raise UsageError(f"{name}: expected (height, width), got {shape!r}") from err
+    if height * width != dimension:
+        raise UsageError(
+            f"{name}: expected height · width = {dimension} features, got "
+            f"{height} × {width} = {height * width}"
+        )
+    return height, width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -247,6 +281,10 @@ class Codebook:
             given = getattr(self, name)
             if given is None:
                 continue
+            if dtype is np.intp and np.asarray(given).dtype.kind not in "iu":
+                raise UsageError(
+                    f"Codebook.{name}: expected integers, got {np.asarray(given).dtype}"
+                )
             value = frozen(given, dtype)
             if value.shape != (units,):
                 raise UsageError(
@@ -349,6 +387,9 @@ class TrainedMap:
         Whether the user stopped the training before its end.
     feature_names, image_shape
         As in `Dataset`.
+    distance_quantiles : ndarray, shape (101,), optional
+        Quantiles 0 %, 1 %, … 100 % of the training data's distance to the nearest prototype, in
+        the map's units: what is ordinary, for ``off_manifold`` of `steer`.
     """
 
     codebook: Codebook
@@ -360,8 +401,11 @@ class TrainedMap:
     interrupted: bool = False
     feature_names: tuple[str, ...] | None = None
     image_shape: tuple[int, int] | None = None
+    distance_quantiles: FloatArray | None = None
 
     def __post_init__(self) -> None:
+        if self.distance_quantiles is not None:
+            object.__setattr__(self, "distance_quantiles", frozen(self.distance_quantiles))
         history = {str(name): frozen(values) for name, values in self.history.items()}
         object.__setattr__(self, "history", history)
         object.__setattr__(self, "params", dict(self.params))
@@ -454,6 +498,31 @@ class Inversion:
         return self
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureChange:
+    """What changed in one feature along a path.
+
+    Parameters
+    ----------
+    feature : str
+        Its name.
+    start, end : float
+        In original units.
+    share : float
+        Share of the squared length of the move, in the map's units; all shares add up to 1.
+    """
+
+    feature: str
+    start: float
+    end: float
+    share: float
+
+    @property
+    def change(self) -> float:
+        """``end − start``, in original units."""
+        return self.end - self.start
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trajectory:
     """Paths of N points through the map. What `steer` returns.
@@ -481,6 +550,8 @@ class Trajectory:
         Its resolved parameters.
     elapsed_s : float
         Time of the whole walk in seconds; NaN if loaded from a file.
+    feature_names : tuple of str, optional
+        Names of the D features.
     """
 
     points: FloatArray
@@ -493,6 +564,7 @@ class Trajectory:
     policy: str
     params: Mapping[str, Any]
     elapsed_s: float
+    feature_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (
@@ -524,6 +596,42 @@ class Trajectory:
         squared = self.codebook.squared_distances(flat, units)
         return squared.reshape(frames, count, squared.shape[1])
 
+    def distance_to_map(self) -> FloatArray:
+        """Return the distance of every frame to its nearest prototype, shape (T+1, N).
+
+        Euclidean, in the map's units: how far a path strays from where the map knows the data.
+        """
+        frames, count, dimension = self.points.shape
+        flat = self.scaling.to_map(self.points.reshape(-1, dimension))
+        nearest = geometry.nearest_squared_distances(flat, self.codebook.prototypes)
+        return np.asarray(np.sqrt(nearest).reshape(frames, count))
+
+    def changes(self, point: int = 0, *, frame: int = -1) -> tuple[FeatureChange, ...]:
+        """Return what changed for one point, the largest share of the move first.
+
+        Parameters
+        ----------
+        point : int
+            Number of the point.
+        frame : int
+            The frame to compare with the start; the last by default, ``arrival[point]`` for the
+            smallest change that reaches the target.
+        """
+        start, end = self.points[0, point], self.points[frame, point]
+        squared = ((end - start) / self.scaling.scale) ** 2
+        total = squared.sum()
+        names = self.feature_names or tuple(f"feature {k}" for k in range(start.size))
+        order = np.argsort(-squared, kind="stable")
+        return tuple(
+            FeatureChange(
+                feature=names[k],
+                start=float(start[k]),
+                end=float(end[k]),
+                share=float(squared[k] / total) if total > 0.0 else 0.0,
+            )
+            for k in order
+        )
+
     def counts(self) -> dict[StopReason, int]:
         """Return how many points have each stop reason, without those that none has."""
         return {s: n for s in StopReason if (n := int(np.count_nonzero(self.stop == s)))}
@@ -549,6 +657,9 @@ class RunResult:
         Seconds by stage.
     warnings : tuple of str
         What a reader of the result should know, in sentences.
+    evaluation : Evaluation, optional
+        The comparison of policies, if the spec asks for one; None if loaded from a directory (its
+        table is in ``metrics``).
     """
 
     directory: Path
@@ -559,3 +670,4 @@ class RunResult:
     provenance: Mapping[str, Any]
     timings_s: Mapping[str, float]
     warnings: tuple[str, ...] = ()
+    evaluation: Evaluation | None = None

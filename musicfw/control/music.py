@@ -1,142 +1,105 @@
 """Policy ``music``: lower the distances to chosen prototypes, keep the others.
 
-Source: Londei, Benati, Lanzieri, Loreto 2026, arXiv 2601.13851. The steps are those of
-`musicfw.control.spectral`, made safe by Levenberg–Marquardt control of λ.
+Source: Londei, Benati, Lanzieri, Loreto 2026, arXiv 2601.13851. One step at x solves, for wanted
+changes δ of the squared distances, weights ω and Tikhonov λ,
+
+    Δ = argmin Σ ω_i (J_i Δ − δ_i)² + λ ||Δ||²,     J_i = 2 (x − w_i)ᵀ
+
+over all units (`musicfw.control.global_walk`) or over the nearest ones
+(`musicfw.control.local_walk`), and is taken only if it lowers the true objective.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from musicfw.api import BoolArray, FloatArray, IntArray, Move, PolicyFactory, SteeringProblem, param
-from musicfw.control.spectral import (
-    SpectralState,
-    SpectralSystem,
-    music_step,
-    selected_squared_distances,
-    spectral_system,
-    to_spectral,
-)
-
-# Points per block: a block's arrays (r ≈ 400 numbers per point and array) stay in the cache.
-BLOCK = 64
-# Share of the predicted fall of the objective that a step must bring in truth.
-_ACCEPT = 0.1
-_RELAX, _TIGHTEN = 0.5, 4.0
-# λ relative to 4σ₁²: below, the system is as good as undamped; above, a step moves nothing.
-_LEAST_DAMPING, _MOST_DAMPING = 1e-14, 1e8
-# A step shorter than this share of the map's extent is no move.
-_NEGLIGIBLE = 1e-9
+from musicfw.api import PolicyFactory, SteeringProblem, param
+from musicfw.control.global_walk import GlobalWalk
+from musicfw.control.local_walk import LocalWalk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MusicParams:
     """Options of the policy ``music``."""
 
+    route: Literal["core", "lattice", "direct"] = param(
+        "core",
+        help="How a target of several units is approached with selection nearest. core: straight "
+        "to the nearest target unit, then over the target's own units to its core, the unit "
+        "farthest from all prototypes outside; lattice: along the shortest path over the lattice "
+        "to the target; direct: no waypoints.",
+    )
+    scope: Literal["local", "all"] = param(
+        "local",
+        help="Whose distances are preserved: those of the active_units nearest units, or of all. "
+        "Activations as a target always take all.",
+    )
+    selection: Literal["nearest", "all"] = param(
+        "nearest",
+        help="What attracts: the next waypoint or, without a route, the nearest selected_units of "
+        "the target, chosen anew at every step; or all units of the target at once, without a "
+        "route.",
+    )
+    selected_units: Annotated[int, Ge(1)] = param(
+        1, help="With selection nearest and route direct: how many target units attract at once."
+    )
+    active_units: Annotated[int, Ge(1)] = param(
+        8, help="With scope local: how many of the nearest units are preserved."
+    )
     rate: Annotated[float, Ge(0), Le(1)] = param(
-        0.05, help="Share of a selected squared distance to remove per step."
+        0.5, help="Share of a selected squared distance to remove per step."
     )
     selected_weight: Annotated[float, Gt(0)] = param(
-        20.0, help="Weight ω of the target's units in the least-squares objective."
+        100.0, help="Weight ω of the selected units in the least-squares objective."
     )
     preserve_weight: Annotated[float, Ge(0)] = param(
-        1.0, help="Weight ω of every other unit, whose distance is to stay as it is."
+        1.0, help="Weight ω of the units whose distances are to stay as they are."
     )
-    damping: Annotated[float, Gt(0)] = param(
-        1e-3,
-        help="Tikhonov λ relative to the spectrum: λ = damping · 4σ₁², σ₁ the largest singular "
-        "value of √Ω(W − c). With step control it is where λ starts.",
+    damping: Annotated[float, Gt(0)] | None = param(
+        None,
+        help="Tikhonov λ relative to the spectrum. With scope all, λ = damping · 4σ₁², σ₁ the "
+        "largest singular value of √Ω(W − c) (null: 0.001); step control starts there. With scope "
+        "local, λ = damping · the mean eigenvalue of JᵀΩJ over the active units (null: 0.1); step "
+        "control stays above it.",
     )
     step_control: Literal["levenberg-marquardt", "fixed"] = param(
         "levenberg-marquardt",
         help="levenberg-marquardt takes only steps that lower the true objective and adapts λ; "
-        "fixed is the plain rule, which can diverge.",
+        "fixed is the plain rule, which can diverge with scope all.",
     )
     max_step: Annotated[float, Gt(0)] | None = param(
-        None, help="Longest step, in the map's units; null for no limit."
+        None,
+        help="Longest step, in the map's units. null: with scope local the length of the route "
+        "spread evenly over the steps, else no limit.",
+    )
+    detail: Annotated[float, Ge(0), Le(1)] | None = param(
+        0.4,
+        help="With scope local: share of the point's hidden part (what lies outside the hull of "
+        "the active prototypes: the texture that prototypes average away) that is kept until "
+        "the point lands; then it goes, unless detail is 1. null leaves it to the MUSIC step.",
     )
 
 
 class Music:
-    """The MUSIC rule with every unit preserved and fixed weights along a walk."""
+    """The MUSIC rule: chooses the walk that the params ask for.
+
+    Parameters
+    ----------
+    params : MusicParams
+        Options.
+    """
 
     def __init__(self, params: MusicParams) -> None:
         self._params = params
 
-    def begin(self, problem: SteeringProblem) -> _Walk:
-        """Factorise once for the target and return the walk of all points."""
-        params = self._params
-        prototypes = problem.codebook.prototypes
-        weights = np.full(prototypes.shape[0], params.preserve_weight)
-        weights[problem.units] = params.selected_weight
-        system = spectral_system(prototypes, weights=weights, selected=problem.units)
-        state = to_spectral(system, problem.points)
-        extent = np.sqrt(np.einsum("kr,kr->k", system.selected, system.selected).max())
-        reach = np.sqrt(np.einsum("nr,nr->n", state.a, state.a) + state.s**2)
-        return _Walk(
-            params=params,
-            problem=problem,
-            system=system,
-            state=state,
-            start=SpectralState(a=state.a.copy(), s=state.s.copy(), normal=state.normal),
-            damping=np.full(problem.points.shape[0], params.damping * system.scale),
-            negligible=_NEGLIGIBLE * (extent + reach),
-        )
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Walk:
-    params: MusicParams
-    problem: SteeringProblem
-    system: SpectralSystem
-    state: SpectralState
-    start: SpectralState
-    damping: FloatArray
-    negligible: FloatArray
-    settled: BoolArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.settled = np.zeros(self.damping.shape, dtype=np.bool_)
-
-    def advance(self, active: BoolArray) -> Move:
-        """Take one step for the active points, block by block."""
-        moving = np.flatnonzero(active & ~self.settled)
-        for first in range(0, moving.size, BLOCK):
-            self.step(moving[first : first + BLOCK])
-        return Move(points=self._points(), settled=self.settled.copy())
-
-    def step(self, rows: IntArray) -> None:
-        """Take one step for these points, which should be few enough for the cache."""
-        a, s, damping = self.state.a[rows], self.state.s[rows], self.damping[rows]
-        problem, system = self.problem, self.system
-        distances = selected_squared_distances(system, a, s)
-        change = (problem.direction * self.params.rate) * (problem.goals - distances)
-        step = music_step(
-            system, a, s, change=change, damping=damping, max_step=self.params.max_step
-        )
-        if self.params.step_control == "fixed":
-            taken = np.ones(rows.shape, dtype=np.bool_)
-        else:
-            fall, hoped = step.before - step.after, step.before - step.predicted
-            taken = (fall > _ACCEPT * hoped) & (hoped > 0.0)
-            factor = np.where(taken, _RELAX, _TIGHTEN)
-            self.damping[rows] = np.maximum(damping * factor, _LEAST_DAMPING * system.scale)
-        self.state.a[rows] = np.where(taken[:, np.newaxis], a + step.da, a)
-        self.state.s[rows] = np.where(taken, s + step.ds, s)
-        nothing_left = step.norm <= self.negligible[rows]
-        nothing_left |= self.damping[rows] > _MOST_DAMPING * system.scale
-        self.settled[rows] = nothing_left
-
-    def _points(self) -> FloatArray:
-        # As a displacement, so that a point that did not move is the input bit for bit.
-        state, start = self.state, self.start
-        moved = (state.a - start.a) @ self.system.directions.T
-        moved += (state.s - start.s)[:, np.newaxis] * state.normal
-        return self.problem.points + moved
+    def begin(self, problem: SteeringProblem) -> GlobalWalk | LocalWalk:
+        """Prepare the walk of all points."""
+        if self._params.scope == "all" or problem.goals.any():
+            return GlobalWalk(problem, self._params)
+        return LocalWalk(problem, self._params)
 
 
 MUSIC = PolicyFactory(
@@ -144,4 +107,5 @@ MUSIC = PolicyFactory(
     params=MusicParams,
     build=Music,
     summary="Lower the distances to the target's prototypes, keep the others (MUSIC).",
+    traits=frozenset({"bounds", "cost"}),
 )

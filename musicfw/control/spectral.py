@@ -38,6 +38,8 @@ class SpectralSystem:
         4 Σ², in decreasing order.
     total_weight : float
         m.
+    units : int
+        M.
     selected : ndarray, shape (K, r)
         Selected prototypes in spectral coordinates, ``(w_i − c) Z``.
     selected_weights : ndarray, shape (K,)
@@ -48,6 +50,7 @@ class SpectralSystem:
     directions: FloatArray
     curvature: FloatArray
     total_weight: float
+    units: int
     selected: FloatArray
     selected_weights: FloatArray
 
@@ -84,6 +87,7 @@ def spectral_system(
         directions=directions,
         curvature=4.0 * sigma[:rank] ** 2,
         total_weight=total,
+        units=prototypes.shape[0],
         selected=offset[selected] @ directions,
         selected_weights=weights[selected],
     )
@@ -164,7 +168,7 @@ def music_step(
     *,
     change: FloatArray,
     damping: FloatArray,
-    max_step: float | None = None,
+    max_step: FloatArray | None = None,
 ) -> Step:
     """Return the MUSIC step of a batch of points.
 
@@ -178,7 +182,7 @@ def music_step(
         δ, wanted changes of the squared distances to the selected units.
     damping : ndarray, shape (N,)
         λ > 0.
-    max_step : float, optional
+    max_step : ndarray, shape (N,), optional
         Longer steps are shortened to this length.
 
     Notes

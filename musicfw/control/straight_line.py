@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from musicfw.api import BoolArray, FloatArray, Move, NoParams, PolicyFactory, SteeringProblem
-from musicfw.geometry import centred_system, squared_distances
+from musicfw.control.guide import ranked
+from musicfw.geometry import centred_system
 
 
 @dataclass(slots=True)
-class _Line:
+class Line:
+    """Straight lines of a batch of points, in equal steps."""
+
     starts: FloatArray
     ends: FloatArray
     steps: int
@@ -30,29 +33,44 @@ class _Line:
 class StraightLine:
     """``x(t) = x + (t/T) (end − x)``, over the steps T of the walk.
 
-    The end is the nearest prototype of the target; for ``away`` its mirror image (so that the
-    distance doubles); for activations the least-squares point with these activations.
+    The end is the nearest prototype of the target; for a path its last one; for ``away`` the mirror
+    image of the nearest prototype (so that the distance doubles); for activations the least-squares
+    point with these activations (or its mirror image). Bounds move the end into the box, and so the
+    whole line.
     """
 
-    def begin(self, problem: SteeringProblem) -> _Line:
+    def begin(self, problem: SteeringProblem) -> Line:
         """Return the lines of all points."""
         starts = problem.points
         if problem.goals.any():
-            ends = np.broadcast_to(_point_with(problem), starts.shape)
+            ends = _points_with(problem)
+            if (problem.directions < 0).all():
+                ends = 2.0 * starts - ends
         else:
             prototypes = problem.codebook.prototypes[problem.units]
-            ends = prototypes[squared_distances(starts, prototypes).argmin(axis=1)]
-        if problem.direction < 0:
-            ends = 2.0 * starts - ends
-        return _Line(starts=starts, ends=ends, steps=problem.steps)
+            nearest = ranked(problem, starts)[:, problem.units].argmin(axis=1)
+            ends = prototypes[nearest]
+            away = problem.directions[nearest] < 0
+            ends = np.where(away[:, np.newaxis], 2.0 * starts - ends, ends)
+        return line_to(problem, ends)
 
 
-def _point_with(problem: SteeringProblem) -> FloatArray:
-    """Return the point whose activations are the goals, shape (1, D)."""
+def line_to(problem: SteeringProblem, ends: FloatArray) -> Line:
+    """Return the lines from the problem's points to ``ends`` (N, D), which bounds may move.
+
+    A box is convex, so a line between two of its points stays inside.
+    """
+    if problem.lower is not None and problem.upper is not None:
+        ends = np.clip(ends, problem.lower, problem.upper)
+    return Line(starts=problem.points, ends=ends, steps=problem.steps)
+
+
+def _points_with(problem: SteeringProblem) -> FloatArray:
+    """Return the points whose activations are the goals, shape (N, D)."""
     system = centred_system(problem.codebook.prototypes[problem.units])
-    rhs, _ = system.right_hand_side(problem.goals[np.newaxis, :])
+    rhs, _ = system.right_hand_side(problem.goals)
     spectral = system.left.T @ rhs / system.singular_values[:, np.newaxis]
-    return system.centroid + (system.right @ spectral).T
+    return np.asarray(system.centroid + (system.right @ spectral).T)
 
 
 STRAIGHT_LINE = PolicyFactory(
@@ -60,4 +78,5 @@ STRAIGHT_LINE = PolicyFactory(
     params=NoParams,
     build=lambda params: StraightLine(),
     summary="The baseline: equal steps along a straight line to the nearest target prototype.",
+    traits=frozenset({"bounds"}),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +14,20 @@ from musicfw.errors import UsageError, did_you_mean, one_of
 from musicfw.som.clusters import cluster_units
 from musicfw.types import Codebook
 
-TargetKind = Literal["units", "cell", "label", "cluster", "activations"]
+TargetKind = Literal["units", "cell", "label", "cluster", "activations", "path", "several"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Target:
-    """Where to steer to. Made by `units`, `cell`, `label`, `cluster` or `activations`.
+    """Where to steer to. Made by the class methods, not directly.
 
     Parameters
     ----------
-    kind : {"units", "cell", "label", "cluster", "activations"}
+    kind : {"units", "cell", "label", "cluster", "activations", "path", "several"}
         What ``value`` is.
     value : object
-        Unit numbers, (row, column), a label, a cluster number or squared distances (M,).
+        Unit numbers, (row, column), a label, a cluster number, squared distances (M,), unit
+        numbers in order, or pairs of a target and its weight.
     away : bool
         Whether to move away from it instead.
     """
@@ -34,6 +35,13 @@ class Target:
     kind: TargetKind
     value: Any
     away: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(TargetKind):
+            hint = "; use Target.units([3, 4]), Target.label('3') and so on"
+            raise UsageError(
+                f"Target.kind: expected {one_of(get_args(TargetKind))}, got {self.kind!r}{hint}"
+            )
 
     @classmethod
     def units(cls, ids: npt.ArrayLike, *, away: bool = False) -> Target:
@@ -60,6 +68,19 @@ class Target:
         """Return the target "these squared distances to all M prototypes"."""
         return cls(kind="activations", value=squared_distances, away=away)
 
+    @classmethod
+    def path(cls, ids: npt.ArrayLike) -> Target:
+        """Return the target "these units, one after the other": waypoints; the last is the end."""
+        return cls(kind="path", value=ids)
+
+    @classmethod
+    def several(cls, *weighted: tuple[Target, float]) -> Target:
+        """Return several targets at once, each with its weight; some may be ``away``.
+
+        A point has arrived when it has arrived at every one to approach, or to leave.
+        """
+        return cls(kind="several", value=weighted)
+
     def __str__(self) -> str:
         return ("away from " if self.away else "") + str(_DESCRIBE[self.kind](self.value))
 
@@ -70,6 +91,8 @@ _DESCRIBE: Mapping[str, Any] = {
     "label": lambda name: f"label {name}",
     "cluster": lambda number: f"cluster {number}",
     "activations": lambda _: "the activations of a sample",
+    "path": lambda ids: f"the path over units {np.atleast_1d(ids).tolist()}",
+    "several": lambda weighted: " and ".join(f"{w:g} × {target}" for target, w in weighted),
 }
 
 
@@ -113,17 +136,25 @@ class ResolvedTarget:
         The selected units.
     goals : ndarray, shape (K,)
         Squared distances wanted in the end.
-    home : ndarray of intp
-        A point has arrived when its best matching unit is one of these (or, moving away, when it
-        is none of them).
-    direction : float
-        +1 to approach, −1 to move away.
+    directions, weights : ndarray, shape (K,)
+        +1 to approach or −1 to move away, and how much each unit counts.
+    waypoints : ndarray of intp
+        Units to pass in order; empty unless the target is a path.
+    home, shunned : ndarray of intp
+        A point has arrived when its best matching unit is one of ``home`` (if any) and none of
+        ``shunned``.
     """
 
     units: IntArray
     goals: FloatArray
+    directions: FloatArray
+    weights: FloatArray
+    waypoints: IntArray
     home: IntArray
-    direction: float
+    shunned: IntArray
+
+
+_NONE: IntArray = np.empty(0, dtype=np.intp)
 
 
 def resolve_target(target: Target, codebook: Codebook) -> ResolvedTarget:
@@ -134,23 +165,79 @@ def resolve_target(target: Target, codebook: Codebook) -> ResolvedTarget:
     UsageError
         If the codebook has no such unit, label or cluster; the message lists those it has.
     """
-    direction = -1.0 if target.away else 1.0
+    if target.kind == "several":
+        return _several(target, codebook)
+    waypoints, goals = _NONE, None
     if target.kind == "activations":
-        patterns = as_activations(target.value, name="Target.activations", units=codebook.units)
-        if patterns.shape[0] != 1:
-            raise UsageError(
-                f"Target.activations: expected one pattern (M,), got {patterns.shape[0]} rows; "
-                f"steer to one at a time"
-            )
-        goals = patterns[0]
-        if (goals < 0).any():
-            raise UsageError("Target.activations: expected squared distances, got negative ones")
+        goals = _activations(target.value, codebook)
+        units = np.arange(codebook.units, dtype=np.intp)
         home = np.array([int(goals.argmin())], dtype=np.intp)
-        everything = np.arange(codebook.units, dtype=np.intp)
-        return ResolvedTarget(units=everything, goals=goals, home=home, direction=direction)
-    units = _RESOLVE[target.kind](target.value, codebook)
-    goals = np.zeros(units.size)
-    return ResolvedTarget(units=units, goals=goals, home=units, direction=direction)
+    elif target.kind == "path":
+        waypoints = _waypoints(target.value, codebook)
+        units = home = waypoints[-1:]
+    else:
+        units = home = _RESOLVE[target.kind](target.value, codebook)
+    return ResolvedTarget(
+        units=units,
+        goals=np.zeros(units.size) if goals is None else goals,
+        directions=np.full(units.size, -1.0 if target.away else 1.0),
+        weights=np.ones(units.size),
+        waypoints=waypoints,
+        home=_NONE if target.away else home,
+        shunned=home if target.away else _NONE,
+    )
+
+
+def _several(target: Target, codebook: Codebook) -> ResolvedTarget:
+    """Return the targets side by side; a unit may belong to one of them only."""
+    if not target.value:
+        raise UsageError("Target.several: expected at least one (target, weight), got none")
+    parts = []
+    for part, weight in target.value:
+        if part.kind in ("several", "activations", "path"):
+            raise UsageError(
+                f"Target.several: expected targets that mean units, got Target.{part.kind}"
+            )
+        if not (np.isfinite(weight) and weight > 0):
+            raise UsageError(f"Target.several: expected positive weights, got {weight!r}")
+        parts.append((resolve_target(part, codebook), float(weight)))
+    units = np.concatenate([part.units for part, _ in parts])
+    twice = np.flatnonzero(np.bincount(units) > 1)
+    if twice.size:
+        raise UsageError(
+            f"Target.several: expected each unit in one target only, got unit {int(twice[0])} in "
+            f"several; change the targets or name the units"
+        )
+    return ResolvedTarget(
+        units=units,
+        goals=np.zeros(units.size),
+        directions=np.concatenate([part.directions for part, _ in parts]),
+        weights=np.concatenate([np.full(part.units.size, weight) for part, weight in parts]),
+        waypoints=_NONE,
+        home=np.concatenate([part.home for part, _ in parts]),
+        shunned=np.concatenate([part.shunned for part, _ in parts]),
+    )
+
+
+def _activations(value: Any, codebook: Codebook) -> FloatArray:
+    goals = as_activations(value, name="Target.activations", units=codebook.units)
+    if goals.shape[0] != 1:
+        raise UsageError(
+            f"Target.activations: expected one pattern (M,), got {goals.shape[0]} rows; steer to "
+            f"one at a time"
+        )
+    if (goals < 0).any():
+        raise UsageError("Target.activations: expected squared distances, got negative ones")
+    return np.asarray(goals[0])
+
+
+def _waypoints(value: Any, codebook: Codebook) -> IntArray:
+    way = np.atleast_1d(np.asarray(value))
+    for unit in way:
+        as_unit_indices([unit], name="Target.path", units=codebook.units)
+    if way.size == 0:
+        raise UsageError("Target.path: expected at least one unit, got none")
+    return way.astype(np.intp)
 
 
 def _units(value: Any, codebook: Codebook) -> IntArray:

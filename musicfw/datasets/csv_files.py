@@ -23,7 +23,7 @@ __all__ = ["FACTORY", "CsvParams", "CsvSource"]
 class CsvParams:
     """Params of ``csv``. A column is named by the header, or numbered from 0 without one."""
 
-    path: str = param("", help="The file, in UTF-8.")
+    path: str = param("", help="The file, in UTF-8.", is_path=True)
     header: bool = param(True, help="Whether the first line holds the names of the columns.")
     delimiter: Literal[",", ";", "\t", "|"] = param(",", help="What separates two cells.")
     label_column: str | int | None = param(

@@ -37,6 +37,7 @@ class IdxParams:
             "with a dot (train-images.idx3-ubyte), gzipped (.gz) or not. The default is where "
             "Debian's package dataset-fashion-mnist puts Fashion-MNIST."
         ),
+        is_path=True,
     )
     split: Literal["train", "test", "both"] = param(
         "train", help="Which files: train-… (train), t10k-… (test), or both, in this order."

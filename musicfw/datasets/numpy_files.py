@@ -25,8 +25,12 @@ _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 class NpyParams:
     """Params of ``npy``."""
 
-    path: str = param("", help="The .npy file: points (N, D), or grey images (N, height, width).")
-    labels_path: str = param("", help="A second .npy file with one label per point (N,).")
+    path: str = param(
+        "", help="The .npy file: points (N, D), or grey images (N, height, width).", is_path=True
+    )
+    labels_path: str = param(
+        "", help="A second .npy file with one label per point (N,).", is_path=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class NpySource:
 class NpzParams:
     """Params of ``npz``."""
 
-    path: str = param("", help="The .npz file.")
+    path: str = param("", help="The .npz file.", is_path=True)
     points: str = param(
         "points", help="Key of the points (N, D), or of grey images (N, height, width)."
     )

@@ -4,7 +4,9 @@ Every function takes values and returns the axes, or the figure if it has severa
 ``ax`` or ``figure`` to draw into your own. `png_bytes` turns either into a PNG file.
 """
 
+from musicfw.measures import frames_at_fractions
 from musicfw.plot.canvas import cell_polygons, png_bytes
+from musicfw.plot.comparison import evaluation_curves
 from musicfw.plot.inversion import (
     inversion_comparison,
     inversion_error,
@@ -21,15 +23,16 @@ from musicfw.plot.maps import (
 )
 from musicfw.plot.paths import (
     feature_changes,
-    frames_at_fractions,
     path_strips,
     paths_on_map,
     target_distances,
 )
+from musicfw.plot.plane import paths_in_plane
 
 __all__ = [
     "cell_polygons",
     "component_planes",
+    "evaluation_curves",
     "feature_changes",
     "frames_at_fractions",
     "hit_map",
@@ -38,6 +41,7 @@ __all__ = [
     "label_map",
     "neighbour_distances",
     "path_strips",
+    "paths_in_plane",
     "paths_on_map",
     "png_bytes",
     "prototype_images",

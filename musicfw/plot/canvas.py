@@ -64,9 +64,19 @@ def png_bytes(drawn: Axes | Figure, *, dpi: int = 150) -> bytes:
     """
     figure = drawn if isinstance(drawn, Figure) else figure_of(drawn)
     buffer = io.BytesIO()
+    layout, own_dpi = figure.get_layout_engine(), figure.dpi
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
-        figure.savefig(buffer, format="png", dpi=dpi)
+        try:
+            if layout is not None:
+                # With a layout engine `savefig` would draw everything twice.
+                figure.set_dpi(dpi)
+                layout.execute(figure)
+                figure.set_layout_engine(None)
+            figure.savefig(buffer, format="png", dpi=dpi)
+        finally:
+            figure.set_layout_engine(layout)
+            figure.set_dpi(own_dpi)
     return buffer.getvalue()
 
 
@@ -237,16 +247,10 @@ def write_in_cells(
     places = zip(lattice.coordinates(), texts, colours, strict=True)
     for (x, y), text, colour in places:
         if text:
-            ax.text(
-                x,
-                y,
-                text,
-                color=colour,
-                fontsize=size,
-                ha="center",
-                va="center_baseline",
-                parse_math=False,
-            )
+            written = ax.text(x, y, text, color=colour, fontsize=size, parse_math=False)
+            written.set(ha="center", va="center_baseline")
+            # It lies within the axes: measuring hundreds of them would tell the layout nothing.
+            written.set_in_layout(False)
     return True
 
 

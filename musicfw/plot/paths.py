@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.lattice import Lattice
+from musicfw.measures import frames_at_fractions
 from musicfw.plot.canvas import (
     INK,
     TARGET,
@@ -37,41 +38,7 @@ from musicfw.plot.maps import lattice_of, neighbour_distances
 from musicfw.types import StopReason, Trajectory
 
 FRACTIONS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
-_STOP_WORDS = {
-    StopReason.REACHED: "reached",
-    StopReason.STALLED: "stalled",
-    StopReason.STEP_LIMIT: "step limit",
-    StopReason.INTERRUPTED: "interrupted",
-}
-
-
-def frames_at_fractions(points: FloatArray, fractions: npt.ArrayLike) -> FloatArray:
-    """Return the points of one path at fractions of its length, by linear interpolation.
-
-    Parameters
-    ----------
-    points : ndarray, shape (T+1, D)
-        The frames of one path.
-    fractions : array_like, shape (F,)
-        0 is the start and 1 the end, both bit for bit.
-
-    Returns
-    -------
-    ndarray, shape (F, D)
-        A path of length zero gives its start every time.
-    """
-    wanted = np.clip(np.asarray(fractions, dtype=np.float64), 0.0, 1.0)
-    lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    arc = np.concatenate([[0.0], np.cumsum(lengths)])
-    if arc[-1] == 0.0:
-        return np.repeat(points[:1], wanted.size, axis=0)
-    # The last segment that begins at or before the wanted length and is not of length zero.
-    segments = np.flatnonzero(lengths > 0.0)
-    at = wanted * arc[-1]
-    segment = segments[np.searchsorted(arc[segments], at, side="right") - 1]
-    share = np.clip((at - arc[segment]) / lengths[segment], 0.0, 1.0)[:, np.newaxis]
-    frames: FloatArray = points[segment] * (1.0 - share) + points[segment + 1] * share
-    return frames
+_STOP_WORDS = {reason: reason.name.lower().replace("_", " ") for reason in StopReason}
 
 
 def path_strips(

@@ -17,7 +17,8 @@ import numpy as np
 import scipy.linalg
 
 from musicfw.api import SteeringProblem
-from musicfw.control.music import BLOCK, Music, MusicParams
+from musicfw.control.global_walk import BLOCK
+from musicfw.control.music import Music, MusicParams
 from musicfw.types import Codebook
 
 RATE, WEIGHT, DAMPING = 0.05, 20.0, 1e-3
@@ -33,14 +34,25 @@ def problem_for(prototypes, points, selected):
         codebook=Codebook(prototypes=prototypes),
         points=points,
         units=selected,
-        goals=np.zeros(selected.size),
-        direction=1.0,
+        goals=np.zeros((len(points), selected.size)),
+        directions=np.ones(selected.size),
+        weights=np.ones(selected.size),
+        waypoints=np.empty(0, dtype=np.intp),
         steps=1,
     )
 
 
 def policy(**options):
-    return Music(MusicParams(rate=RATE, selected_weight=WEIGHT, damping=DAMPING, **options))
+    return Music(
+        MusicParams(
+            scope="all",
+            selection="all",
+            rate=RATE,
+            selected_weight=WEIGHT,
+            damping=DAMPING,
+            **options,
+        )
+    )
 
 
 def spectral_seconds(prototypes, points, selected, steps=10):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import musicfw as mf
-from musicfw.errors import PluginError, StoreError, UsageError
+from musicfw.errors import StoreError, UsageError
 
 LATTICE = mf.Lattice(rows=4, columns=5)
 POINTS = np.random.default_rng(0).normal(size=(1300, 4))
@@ -46,7 +46,7 @@ def test_resuming_is_exact_whatever_stopped_the_training(params, error, tmp_path
         if isinstance(error, KeyboardInterrupt):
             assert train(progress=stop, **options).interrupted
         else:
-            with pytest.raises(PluginError, match="crash"):
+            with pytest.raises(RuntimeError, match="crash"):
                 train(progress=stop, **options)
         assert file.exists()
     seen = []
@@ -79,7 +79,7 @@ def test_an_interrupt_before_the_first_update_is_raised(monkeypatch):
 
 def test_nothing_is_written_before_its_time(tmp_path):
     file = tmp_path / "training.npz"
-    with pytest.raises(PluginError, match="crash"):
+    with pytest.raises(RuntimeError, match="crash"):
         train(checkpoint=file, progress=stopping(5, RuntimeError("crash")))
     assert not file.exists()
 

@@ -404,3 +404,21 @@ def test_a_folder_that_is_a_file_is_named_in_the_message(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match=r"file/inner: cannot be written: .* choose another"):
         write_atomic(tmp_path / "file" / "inner", b"x")
+
+
+def test_the_progress_counts_every_figure_and_the_page(tmp_path, undrawn):
+    told = []
+    files = write_report(inputs(tmp_path), progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, len(files)) for done in range(1, len(files) + 1)]
+
+
+def test_a_page_without_figures_has_no_empty_place_for_them(tmp_path):
+    page = write_report(inputs(tmp_path, spec={"report": {"figures": False}}))[-1]
+    assert 'class="figures"' not in page.read_text(encoding="utf-8")
+
+
+def test_a_figure_is_the_same_twice_and_keeps_its_layout():
+    axes = plot.training_curve({"quantization_error": np.array([2.0, 1.0])})
+    layout = axes.figure.get_layout_engine()
+    assert plot.png_bytes(axes) == plot.png_bytes(axes)
+    assert axes.figure.get_layout_engine() is layout

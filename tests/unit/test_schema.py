@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
 
+import musicfw as mf
+from musicfw.api import SolverFactory, hookimpl, param
 from musicfw.plugins import Registry
 from musicfw.schema import spec_schema
 from musicfw.spec import parse_spec
@@ -88,3 +92,25 @@ def test_every_key_of_the_spec_has_a_description():
     for name in ("DataSpec", "MapSpec", "InvertSpec", "ControlSpec", "Lattice", "TargetSpec"):
         for key, option in SCHEMA["$defs"][name]["properties"].items():
             assert option.get("description"), f"{name}.{key}"
+
+
+class Odd:
+    """Nothing that pydantic knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OddParams:
+    thing: Odd = param(None, help="Nothing pydantic knows.")
+
+
+def test_params_that_cannot_be_described_leave_the_rest_of_the_schema_alone():
+    factory = SolverFactory(name="odd", params=OddParams, build=lambda p: p, summary="Odd.")
+    module = SimpleNamespace(__name__="musicfw-odd", musicfw_solvers=hookimpl(lambda: [factory]))
+    schema = spec_schema(mf.Registry.from_modules(module))
+    note = (
+        "The options of solver.odd cannot be described (PydanticSchemaGenerationError): its params "
+        "class OddParams is at fault."
+    )
+    assert schema["description"].endswith(note)
+    assert schema["$defs"]["solver.odd"]["description"] == "Odd."
+    assert "properties" in schema["$defs"]["solver.ridge"]

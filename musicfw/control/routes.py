@@ -1,0 +1,106 @@
+"""Routes: the units that a point is led through, one after the other, on its way to a target.
+
+Two prototypes are neighbours if their units touch on the lattice; a codebook without a lattice uses
+the graph of the nearest prototypes. The length of an edge is the squared distance of its two
+prototypes (the U-matrix graph with ridges made costly): many short hops are preferred to one over a
+ridge.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from musicfw.api import BoolArray, Codebook, FloatArray, IntArray
+from musicfw.geometry import squared_distances
+
+Route = Literal["direct", "lattice", "core"]
+
+# Neighbours of a prototype in a codebook without a lattice: as many as a square lattice gives.
+_NEAREST = 8
+_NO_UNIT = -9999  # what scipy's dijkstra writes where there is no predecessor
+
+
+def routes(
+    codebook: Codebook, distances: FloatArray, units: IntArray, route: Route
+) -> tuple[IntArray, ...]:
+    """Return the waypoints of every point; the last one is where it is to end.
+
+    Parameters
+    ----------
+    codebook : Codebook
+        The map.
+    distances : ndarray, shape (N, M)
+        Squared distances of the starting points to all prototypes.
+    units : ndarray of intp, shape (K,)
+        Units of the target.
+    route : {"direct", "lattice", "core"}
+        direct: the target unit whose prototype is nearest. lattice: the shortest path over the
+        lattice from the point's best matching unit to the target. core: straight to the nearest
+        target unit, then over the target's own units to its core, the unit whose prototype is
+        farthest from every prototype outside the target.
+    """
+    nearest = units[distances[:, units].argmin(axis=1)]
+    if route == "direct" or units.size == codebook.units:
+        return tuple(np.array([unit]) for unit in nearest)
+    between = squared_distances(codebook.prototypes, codebook.prototypes)
+    graph = _graph(codebook, between)
+    if route == "lattice":
+        onward = _onward(graph, units)
+        ways = [_follow(onward, unit) for unit in distances.argmin(axis=1)]
+        # Without a lattice the graph may fall apart: where no way leads, the point goes directly.
+        ends = [
+            way if way[-1] in units else [goal] for way, goal in zip(ways, nearest, strict=True)
+        ]
+        return tuple(np.array(way[1:] or way) for way in ends)
+    inside = np.isin(np.arange(codebook.units), units)
+    onward = _onward_to_core(np.where(inside[:, np.newaxis] & inside, graph, 0.0), between, inside)
+    return tuple(np.array(_follow(onward, unit)) for unit in nearest)
+
+
+def _graph(codebook: Codebook, between: FloatArray) -> FloatArray:
+    """Return edge lengths between neighbouring prototypes, 0 where there is no edge."""
+    if codebook.lattice is not None:
+        joined = codebook.lattice.touching()
+    else:
+        rank = between.argsort(axis=1, kind="stable").argsort(axis=1)
+        joined = rank <= _NEAREST
+        joined |= joined.T
+        np.fill_diagonal(joined, False)
+    # Equal prototypes are neighbours at no distance, which a zero would not say.
+    least = np.finfo(np.float64).tiny
+    return np.where(joined, np.maximum(between, least), 0.0)
+
+
+def _onward(graph: FloatArray, goals: IntArray) -> IntArray:
+    """Return the next unit on the shortest way from each unit to the nearest goal, shape (M,)."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import dijkstra
+
+    _, onward, _ = dijkstra(
+        csr_array(graph), directed=False, indices=goals, min_only=True, return_predecessors=True
+    )
+    return np.asarray(onward, dtype=np.intp)
+
+
+def _onward_to_core(graph: FloatArray, between: FloatArray, inside: BoolArray) -> IntArray:
+    """Return the next unit on the way to the core of each connected part of the target."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    depth = np.where(inside, between[:, ~inside].min(axis=1), -1.0)
+    _, part = connected_components(csr_array(graph), directed=False)
+    best: dict[int, int] = {}
+    for unit in np.flatnonzero(inside):
+        holder = best.setdefault(int(part[unit]), int(unit))
+        if depth[unit] > depth[holder]:
+            best[int(part[unit])] = int(unit)
+    return _onward(graph, np.array(sorted(best.values()), dtype=np.intp))
+
+
+def _follow(onward: IntArray, unit: int) -> list[int]:
+    way = [int(unit)]
+    while onward[way[-1]] != _NO_UNIT:
+        way.append(int(onward[way[-1]]))
+    return way
