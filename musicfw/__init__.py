@@ -33,6 +33,7 @@ from musicfw.plugins import PluginRecord, Registry, load_registry
 from musicfw.run import run
 from musicfw.steer import steer
 from musicfw.store import load_map, save_map
+from musicfw.stream import StreamTrainer, train_stream
 from musicfw.train import train
 from musicfw.types import (
     Codebook,
@@ -68,6 +69,7 @@ __all__ = [
     "Status",
     "StopReason",
     "StoreError",
+    "StreamTrainer",
     "Target",
     "TrainedMap",
     "Trajectory",
@@ -82,5 +84,6 @@ __all__ = [
     "save_map",
     "steer",
     "train",
+    "train_stream",
     "well_posedness",
 ]

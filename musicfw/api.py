@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pluggy
 
 from musicfw.arrays import BoolArray, FloatArray, IntArray
@@ -37,6 +38,7 @@ __all__ = [
     "BackendFactory",
     "BoolArray",
     "CentredSystem",
+    "Checkpoint",
     "Codebook",
     "Dataset",
     "DatasetFactory",
@@ -164,6 +166,21 @@ class SolverFactory(Factory[Solver]):
 # --- backends ------------------------------------------------------------------------------------
 
 
+class Checkpoint(Protocol):
+    """Keeps the state of a training, so that it can go on after the process has ended."""
+
+    def load(self) -> Mapping[str, npt.NDArray[Any]] | None:
+        """Return the arrays kept by an earlier process for the same problem, or None."""
+        ...
+
+    def offer(self, state: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> None:
+        """Offer the state between two updates; the host calls ``state()`` if it wants to keep it.
+
+        What ``state()`` returns must not change later.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrainingProblem:
     """What a backend is given.
@@ -171,19 +188,31 @@ class TrainingProblem:
     Parameters
     ----------
     points : ndarray, shape (N, D)
-        Training data in the map's units, read-only, finite, at least two different rows.
+        Training data in the map's units, read-only, finite, at least two different rows; float64,
+        or for a backend with the trait ``float32`` also float32.
     lattice : Lattice
         The lattice to place the prototypes on.
     rng : numpy.random.Generator
         The only source of randomness allowed.
     progress : callable
         ``progress(done, total)``; call it now and then.
+    initial : ndarray, shape (M, D), optional
+        First prototypes that the caller gave, in the map's units, read-only.
+    weights : ndarray, shape (N,), optional
+        Only for backends with the trait ``weights``: as how many points each counts; read-only,
+        not negative, not all 0.
+    checkpoint : Checkpoint, optional
+        Only for backends with the trait ``resumable``: where the state may be kept. A training
+        that goes on from one must end with the same numbers as one that never stopped.
     """
 
     points: FloatArray
     lattice: Lattice
     rng: np.random.Generator
     progress: Callable[[int, int], None]
+    initial: FloatArray | None = None
+    weights: FloatArray | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -196,10 +225,13 @@ class RawMap:
         Unit ``row * columns + column`` in row ``unit``.
     history : mapping of str to ndarray, shape (epochs,)
         What the backend recorded along the way; may be empty.
+    interrupted : bool
+        Whether the user stopped the training (KeyboardInterrupt) and this is how far it came.
     """
 
     prototypes: FloatArray
     history: Mapping[str, FloatArray] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 class Backend(Protocol):
@@ -212,12 +244,18 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendFactory(Factory[Backend]):
-    """A factory of training backends."""
+    """A factory of training backends.
+
+    Trait ``float32``: float32 data need not become float64. Trait ``resumable``: it uses
+    ``TrainingProblem.checkpoint``. Trait ``weights``: it uses ``TrainingProblem.weights``.
+    """
 
     kind: ClassVar[str] = "backend"
+    known_traits: ClassVar[frozenset[str]] = frozenset({"float32", "resumable", "weights"})
     reserved_params: ClassVar[frozenset[str]] = frozenset(
-        {"X", "backend", "clusters", "feature_names", "image_shape", "labels", "lattice"}
-        | {"progress", "registry", "scaling", "seed"}
+        {"X", "backend", "checkpoint", "checkpoint_every_s", "clusters", "feature_names"}
+        | {"image_shape", "initial", "labels", "lattice", "progress", "registry", "scaling", "seed"}
+        | {"weights"}
     )
 
 

@@ -41,6 +41,7 @@ def as_matrix(
     columns: int | None = None,
     column_names: Sequence[str] | None = None,
     finite: bool = True,
+    keep_float32: bool = False,
 ) -> FloatArray:
     """Return ``value`` as a C-contiguous float64 matrix; copies only when it must.
 
@@ -56,6 +57,8 @@ def as_matrix(
         Names used in messages instead of column numbers.
     finite : bool
         Whether NaN and infinities are refused.
+    keep_float32 : bool
+        Whether float32 stays float32.
 
     Raises
     ------
@@ -64,7 +67,8 @@ def as_matrix(
         or columns, no columns, NaN and infinities. The message names the row and column (counted
         from 0). No rows are no error here.
     """
-    matrix = _as_float(value, name=name, column_names=column_names)
+    kept = (np.float32,) if keep_float32 else ()
+    matrix = _as_float(value, name=name, column_names=column_names, kept=kept)
     if matrix.ndim != 2:
         raise DataError(
             f"{name}: expected a matrix with one row per point (2 dimensions), got an array of "
@@ -107,22 +111,27 @@ def as_activations(
 
 
 def as_training_data(
-    value: npt.ArrayLike, *, name: str = "X", column_names: Sequence[str] | None = None
+    value: npt.ArrayLike,
+    *,
+    name: str = "X",
+    column_names: Sequence[str] | None = None,
+    keep_float32: bool = False,
 ) -> FloatArray:
-    """Return ``value`` as a matrix that a map can be trained on.
+    """Return ``value`` as a matrix that a map can be trained on; see `as_matrix`.
 
     Raises
     ------
     DataError
         As `as_matrix`, and for fewer than two rows or data in which every row is the same.
     """
-    matrix = as_matrix(value, name=name, column_names=column_names)
+    matrix = as_matrix(value, name=name, column_names=column_names, keep_float32=keep_float32)
     if matrix.shape[0] < 2:
         raise DataError(
             f"{name}: expected at least 2 rows to train on, got {matrix.shape[0]}; check the file "
             f"and the share that is held out"
         )
-    if not np.any(matrix != matrix[0]):
+    blocks = range(0, matrix.shape[0], 4096)  # most data differ within the first
+    if not any((matrix[start : start + 4096] != matrix[0]).any() for start in blocks):
         raise DataError(
             f"{name}: every one of the {matrix.shape[0]} rows is the same (constant data), "
             f"expected rows that differ; check that the right columns were read"
@@ -148,7 +157,13 @@ def as_unit_indices(value: npt.ArrayLike, *, name: str, units: int) -> IntArray:
     return array.astype(np.intp)
 
 
-def _as_float(value: npt.ArrayLike, *, name: str, column_names: Sequence[str] | None) -> FloatArray:
+def _as_float(
+    value: npt.ArrayLike,
+    *,
+    name: str,
+    column_names: Sequence[str] | None,
+    kept: tuple[type, ...] = (),
+) -> FloatArray:
     try:
         array = np.asarray(value)
     except ValueError as err:
@@ -156,7 +171,8 @@ def _as_float(value: npt.ArrayLike, *, name: str, column_names: Sequence[str] | 
     if np.ma.is_masked(value):
         raise DataError(f"{name}: holds masked values, expected numbers; remove or impute them")
     if array.dtype.kind in "fiub":
-        return np.ascontiguousarray(array, dtype=np.float64).reshape(array.shape)
+        dtype = array.dtype if array.dtype.type in kept else np.dtype(np.float64)
+        return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
     if array.dtype.kind in "cmM":  # NumPy would cast them: imaginary parts and units of time drop
         raise DataError(
             f"{name}: expected real numbers, got {array.dtype}; turn complex numbers and dates "
@@ -195,6 +211,10 @@ def _text_message(array: npt.NDArray[Any], name: str, column_names: Sequence[str
 def _refuse_non_finite(
     matrix: FloatArray, *, name: str, column_names: Sequence[str] | None
 ) -> None:
+    # Sums are finite only if all is, and take no memory; if they are not, they may have overflown.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(matrix @ np.ones(matrix.shape[1], dtype=matrix.dtype)).all():
+            return
     if np.isfinite(matrix).all():
         return
     bad = ~np.isfinite(matrix)

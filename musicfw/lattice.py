@@ -112,6 +112,29 @@ class Lattice:
         squared: FloatArray = np.einsum("ijk,ijk->ij", offset, offset)
         return squared
 
+    def axis_offsets(self) -> tuple[FloatArray, tuple[FloatArray, ...]]:
+        """Return distances along y between rows, and along x between columns.
+
+        The squared distance of two units is the sum of the squares of one of each.
+
+        Returns
+        -------
+        across : ndarray, shape (rows, rows)
+            |Δy| of every two rows.
+        along : tuple of ndarray, shape (columns, columns)
+            |Δx| of every two columns: one entry on a rectangular lattice; three on a hexagonal
+            one, of a row against a row shifted alike, of a shifted row against one that is not,
+            and of one that is not against a shifted one.
+        """
+        row, column = np.arange(self.rows), np.arange(self.columns)
+        across = np.abs(row[:, np.newaxis] - row) * self.row_height
+        shifts = (0.0, 0.5, -0.5) if self.topology == "hexagonal" else (0.0,)
+        along = [np.abs(column[:, np.newaxis] - column + shift) for shift in shifts]
+        if self.toroidal:
+            across = np.minimum(across, np.abs(self.rows * self.row_height - across))
+            along = [np.minimum(x, np.abs(self.columns - x)) for x in along]
+        return across, tuple(along)
+
     def neighbours(self) -> BoolArray:
         """Return which units are nearest neighbours (4 or 6 of them inside), shape (M, M)."""
         return self._within(1.0)
@@ -138,3 +161,24 @@ class Lattice:
             raise UsageError(
                 f"lattice: expected JSON as Lattice.to_json writes, got {text!r}"
             ) from err
+
+
+def prototypes_by_unit(weights: FloatArray, lattice: Lattice) -> FloatArray:
+    """Return MiniSom's weights (x, y, D) as prototypes (M, D) in the order of the lattice's units.
+
+    x counts our columns and y our rows. On a hexagonal lattice MiniSom shifts every second row to
+    the left, beginning with the last: from there backwards it is our lattice, so its rows are
+    turned round.
+    """
+    rows = np.swapaxes(weights, 0, 1)
+    if lattice.topology == "hexagonal":
+        rows = rows[::-1]
+    return np.ascontiguousarray(rows.reshape(lattice.units, -1))
+
+
+def weights_by_cell(prototypes: FloatArray, lattice: Lattice) -> FloatArray:
+    """Return prototypes (M, D) as MiniSom's weights (x, y, D): `prototypes_by_unit` undone."""
+    rows = prototypes.reshape(lattice.rows, lattice.columns, -1)
+    if lattice.topology == "hexagonal":
+        rows = rows[::-1]
+    return np.swapaxes(rows, 0, 1).copy()

@@ -185,7 +185,7 @@ class _Run:
         section, dataset, rows = self.spec.map, data.dataset, data.train_rows
 
         def make() -> TrainedMap:
-            return train(
+            trained = train(
                 dataset.points[rows],
                 lattice=section.lattice,
                 backend=section.use,
@@ -199,6 +199,9 @@ class _Run:
                 progress=self._progress("map"),
                 **params_to_tree(section.with_),
             )
+            if trained.interrupted:  # what follows is not wanted from half a map
+                raise KeyboardInterrupt
+            return trained
 
         return self._resumable("map", self.partial / "map.npz", make, save_map, load_map)
 

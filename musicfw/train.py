@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem
-from musicfw.arrays import FloatArray, as_training_data, read_only
+from musicfw.arrays import FloatArray, as_matrix, as_training_data, read_only
+from musicfw.checkpoint import FileCheckpoint, fingerprint
 from musicfw.errors import UsageError
 from musicfw.geometry import nearest_squared_distances
 from musicfw.lattice import Lattice
@@ -17,23 +20,28 @@ from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided, unblamed
 from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.som.clusters import cluster_units
+from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import majority_labels
-from musicfw.types import Codebook, TrainedMap, checked_image_shape, checked_names
+from musicfw.types import Codebook, Scaling, TrainedMap, checked_image_shape, checked_names
 
 
 def train(
     X: npt.ArrayLike,
     *,
-    lattice: Lattice,
+    lattice: Lattice | None = None,
     backend: str | BackendFactory = "native",
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
     scaling: ScalingKind = "none",
     clusters: int | None = None,
     feature_names: Sequence[str] | None = None,
     image_shape: tuple[int, int] | None = None,
+    initial: npt.ArrayLike | None = None,
     registry: Registry | None = None,
     progress: Callable[[int, int], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every_s: float = 30.0,
     **params: Any,
 ) -> TrainedMap:
     """Train a self-organizing map.
@@ -42,14 +50,18 @@ def train(
     ----------
     X : array_like, shape (N, D)
         Training data in original units; finite, with at least two different rows.
-    lattice : Lattice
-        Where the units lie.
+    lattice : Lattice, optional
+        Where the units lie; by default `musicfw.som.initialization.suggested_lattice`: about
+        ``5 √N`` units, its sides in the ratio of the data's two leading standard deviations.
     backend : str or BackendFactory
         Name of a registered backend.
     seed : int
         The same data, params and seed give the same prototypes, byte for byte.
     labels : array_like, shape (N,), optional
         Class of each row; every unit gets the label of most of its rows.
+    weights : array_like, shape (N,), optional
+        As how many rows each row counts in the training, not negative; 2 is as good as a second
+        copy of the row. The scaling, and first prototypes that are drawn, do not regard them.
     scaling : {"none", "standard", "minmax"}
         Change of units before training; it is remembered, so that verbs given the TrainedMap take
         and return original units.
@@ -58,16 +70,26 @@ def train(
         when it is needed and not given.
     feature_names, image_shape
         As in `Dataset`; used in messages and figures.
+    initial : array_like, shape (M, D), optional
+        First prototypes in original units, instead of the backend's own; those of a trained map
+        continue its training (choose a small radius).
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional
         Called as ``progress(done, total)``; what it raises comes out as it is.
+    checkpoint : path-like, optional
+        File that keeps the state while the training lasts. The same call after a crash or an
+        interrupt goes on from there and ends with the same numbers as if nothing had happened.
+    checkpoint_every_s : float
+        Seconds between two writes of it, at least.
     **params
         The backend's params.
 
     Returns
     -------
     TrainedMap
+        If the user interrupts the training (Ctrl-C), the map so far, with ``interrupted`` true;
+        before there is one, KeyboardInterrupt is raised.
 
     Raises
     ------
@@ -78,17 +100,35 @@ def train(
     PluginError
         If the backend fails or returns something of the wrong shape.
     """
-    points = as_training_data(X, column_names=feature_names)
-    if not isinstance(lattice, Lattice):
+    chosen = provided("backend", backend, registry)
+    # Scaling works in float64; unscaled float32 data stay as they are: no copy of them is made.
+    single = scaling == "none" and "float32" in chosen.factory.traits
+    points = as_training_data(X, column_names=feature_names, keep_float32=single)
+    if lattice is not None and not isinstance(lattice, Lattice):
         raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
     text_labels = _labels(labels, points.shape[0])
     names = checked_names(feature_names, points.shape[1], name="feature_names")
     shape = checked_image_shape(image_shape, points.shape[1], name="image_shape")
-    chosen = provided("backend", backend, registry)
     resolved_params = params_from_keywords(chosen.factory, params)
-    fitted = fit_scaling(points, scaling)
+    fitted = Scaling.identity(points.shape[1]) if single else fit_scaling(points, scaling)
     scaled = fitted.to_map(points)
-    raw = _fit(chosen, resolved_params, scaled, lattice, _generator(seed), progress)
+    if lattice is None:
+        lattice = suggested_lattice(scaled, rng=_generator(seed))
+    problem = TrainingProblem(
+        points=read_only(scaled),
+        lattice=lattice,
+        rng=_generator(seed),
+        progress=unblamed(progress or (lambda done, total: None)),
+        initial=None if initial is None else _initial(initial, lattice, fitted),
+        weights=None if weights is None else _weights(weights, points.shape[0], chosen),
+    )
+    if checkpoint is None:
+        raw = _fit(chosen, resolved_params, problem)
+    else:
+        facts = {"seed": int(seed), "scaling": scaling}
+        raw = _fit_kept(
+            chosen, resolved_params, problem, facts, path=checkpoint, every_s=checkpoint_every_s
+        )
     codebook = Codebook(prototypes=raw.prototypes, lattice=lattice)
     codebook = Codebook(
         prototypes=raw.prototypes,
@@ -103,6 +143,7 @@ def train(
         params=params_to_tree(resolved_params),
         seed=int(seed),
         history=raw.history,
+        interrupted=raw.interrupted,
         feature_names=names,
         image_shape=shape,
         distance_quantiles=_distance_quantiles(scaled, raw.prototypes),
@@ -110,30 +151,17 @@ def train(
 
 
 def _distance_quantiles(points: FloatArray, prototypes: FloatArray) -> FloatArray:
-    """Return the percentiles of the distance to the nearest prototype, of 10 000 rows at most."""
-    some = points[:: max(1, points.shape[0] // 10_000)]
+    """Return the percentiles of the distance to the nearest prototype, of 2000 rows at most."""
+    some = points[:: -(-points.shape[0] // 2000)]
     distances = np.sqrt(nearest_squared_distances(some, np.asarray(prototypes, np.float64)))
     return np.quantile(distances, np.linspace(0.0, 1.0, 101))
 
 
-def _fit(
-    chosen: Provided,
-    params: Any,
-    scaled: FloatArray,
-    lattice: Lattice,
-    rng: np.random.Generator,
-    progress: Callable[[int, int], None] | None,
-) -> RawMap:
+def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
     backend = chosen.build(params)
-    problem = TrainingProblem(
-        points=read_only(scaled),
-        lattice=lattice,
-        rng=rng,
-        progress=unblamed(progress or (lambda done, total: None)),
-    )
     with chosen.calling("fit"):
         raw = backend.fit(problem)
-    shape = (lattice.units, scaled.shape[1])
+    shape = (problem.lattice.units, problem.points.shape[1])
     if not isinstance(raw, RawMap):
         raise chosen.error("fit", f"expected a RawMap, got {type(raw).__name__}")
     chosen.checked(raw.prototypes, call="fit", name="prototypes (M, D)", shape=shape)
@@ -147,6 +175,55 @@ def _fit(
         column = np.asarray(values)
         chosen.checked(column, call="fit", name=f"history[{name!r}]", shape=(column.size,))
     return raw
+
+
+def _fit_kept(
+    chosen: Provided,
+    params: Any,
+    problem: TrainingProblem,
+    facts: dict[str, Any],
+    *,
+    path: str | os.PathLike[str],
+    every_s: float,
+) -> RawMap:
+    """Do `_fit` with a checkpoint, which lasts as long as there is something left to do."""
+    if "resumable" not in chosen.factory.traits:
+        raise UsageError(
+            f"checkpoint: the backend {chosen.factory.name!r} cannot go on from one; leave it out, "
+            f"or use the backend 'native'"
+        )
+    facts |= {"backend": chosen.factory.name, "params": params_to_tree(params)}
+    facts["lattice"] = problem.lattice.to_json()
+    same = fingerprint(problem.points, problem.initial, problem.weights, **facts)
+    kept = FileCheckpoint(path, fingerprint=same, every_s=every_s)
+    raw = _fit(chosen, params, replace(problem, checkpoint=kept))
+    kept.keep() if raw.interrupted else kept.remove()
+    return raw
+
+
+def _initial(initial: npt.ArrayLike, lattice: Lattice, scaling: Scaling) -> FloatArray:
+    dimension = scaling.offset.shape[0]
+    prototypes = as_matrix(initial, name="initial", columns=dimension)
+    if prototypes.shape[0] != lattice.units:
+        raise UsageError(
+            f"initial: expected {lattice.units} rows, one prototype per unit of the lattice, got "
+            f"{prototypes.shape[0]}"
+        )
+    return read_only(scaling.to_map(prototypes))
+
+
+def _weights(weights: npt.ArrayLike, count: int, chosen: Provided) -> FloatArray:
+    if "weights" not in chosen.factory.traits:
+        raise UsageError(
+            f"weights: the backend {chosen.factory.name!r} takes none; leave them out, or use the "
+            f"backend 'native'"
+        )
+    column = as_matrix(np.reshape(np.asarray(weights), (-1, 1)), name="weights")[:, 0]
+    if column.shape != (count,):
+        raise UsageError(f"weights: expected {count}, one per row of X, got {column.size}")
+    if (column < 0.0).any() or not column.any():
+        raise UsageError("weights: expected numbers of at least 0, and one above 0 at least")
+    return read_only(column)
 
 
 def _labels(labels: npt.ArrayLike | None, count: int) -> npt.NDArray[np.str_] | None:

@@ -23,7 +23,7 @@ from musicfw.arrays import (
 )
 from musicfw.errors import NumericalError, UsageError
 from musicfw.geometry import WellPosedness
-from musicfw.lattice import Lattice
+from musicfw.lattice import Lattice, prototypes_by_unit, weights_by_cell
 
 if TYPE_CHECKING:
     from musicfw.evaluate import Evaluation
@@ -292,6 +292,39 @@ class Codebook:
                 )
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def from_minisom(cls, som: Any) -> Codebook:
+        """Return the codebook of a `minisom.MiniSom`, rectangular or hexagonal."""
+        weights = np.asarray(som.get_weights(), dtype=np.float64)
+        columns, rows, _ = weights.shape
+        lattice = Lattice(rows=rows, columns=columns, topology=som.topology)
+        return cls(prototypes=prototypes_by_unit(weights, lattice), lattice=lattice)
+
+    def to_minisom(self, **options: Any) -> Any:
+        """Return a `minisom.MiniSom` with these prototypes; needs minisom.
+
+        Parameters
+        ----------
+        **options
+            Those of MiniSom but its size and topology: sigma, learning_rate, random_seed, ….
+
+        Raises
+        ------
+        UsageError
+            Without a lattice, and for a torus, which MiniSom does not have.
+        """
+        from minisom import MiniSom
+
+        lattice = self.lattice
+        if lattice is None or lattice.toroidal:
+            got = "none" if lattice is None else "a torus, which MiniSom does not have"
+            raise UsageError(f"Codebook.to_minisom: expected a planar lattice, got {got}")
+        som = MiniSom(
+            lattice.columns, lattice.rows, self.dimension, topology=lattice.topology, **options
+        )
+        som._weights = weights_by_cell(self.prototypes, lattice)
+        return som
+
     @property
     def units(self) -> int:
         """Number of prototypes M."""
@@ -350,6 +383,8 @@ class TrainedMap:
         The seed.
     history : mapping of str to ndarray, shape (epochs,)
         What the backend recorded: ``quantization_error``, ``radius``, …
+    interrupted : bool
+        Whether the user stopped the training before its end.
     feature_names, image_shape
         As in `Dataset`.
     distance_quantiles : ndarray, shape (101,), optional
@@ -363,6 +398,7 @@ class TrainedMap:
     params: Mapping[str, Any]
     seed: int
     history: Mapping[str, FloatArray] = field(default_factory=dict)
+    interrupted: bool = False
     feature_names: tuple[str, ...] | None = None
     image_shape: tuple[int, int] | None = None
     distance_quantiles: FloatArray | None = None

@@ -2,20 +2,118 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal, NamedTuple
+
 import numpy as np
 
-from musicfw.arrays import FloatArray
+from musicfw.arrays import FloatArray, IntArray
 from musicfw.lattice import Lattice
+from musicfw.som.statistics import WorkArray
+
+InitializationName = Literal["pca", "sample", "k-means++"]
 
 # Beyond this many rows the components are taken from a random subset: they are a start, known to
-# about 1/sqrt(2·2048) = 1.6 %, and their cost no longer grows with the data.
-_ROWS_FOR_COMPONENTS = 2048
+# about 1/sqrt(2·1024) = 2.2 %, and their cost no longer grows with the data.
+_ROWS_FOR_COMPONENTS = 1024
 
 
-def principal_plane(
-    points: FloatArray, lattice: Lattice, *, centre: FloatArray, rng: np.random.Generator
+def representative_rows(
+    points: WorkArray, *, rng: np.random.Generator, least: int = 0
 ) -> FloatArray:
-    """Return prototypes on the plane of the first two principal components, about the centre.
+    """Return all rows, or 1024 of them drawn without repeats, in their order, as float64.
+
+    What is taken from them (a centre, principal components) is a start only. ``least`` asks for
+    more of them.
+    """
+    rows = points[_representative(points.shape[0], rng=rng, least=least)]
+    return rows.astype(np.float64, copy=False)
+
+
+def _representative(count: int, *, rng: np.random.Generator, least: int = 0) -> slice | IntArray:
+    wanted = max(_ROWS_FOR_COMPONENTS, least)
+    if count <= wanted:
+        return slice(None)
+    return np.sort(rng.choice(count, wanted, replace=False))
+
+
+def suggested_lattice(points: WorkArray, *, rng: np.random.Generator) -> Lattice:
+    """Return a rectangular lattice of a size that suits the data.
+
+    About ``5 √N`` units, with sides in the ratio of the two leading standard deviations: what
+    the SOM Toolbox does (J. Vesanto et al., "SOM Toolbox for Matlab 5", 2000). Data on a line
+    get a single row.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        Data.
+    rng : numpy.random.Generator
+        Draws the rows that the ratio is taken from, if there are many.
+    """
+    deviations = np.linalg.norm(principal_components(overview(points, rng=rng).spread), axis=1)
+    units = round(5.0 * math.sqrt(points.shape[0]))
+    if deviations.size == 1 or deviations[0] >= units * deviations[1]:
+        return Lattice(rows=1, columns=units)
+    rows = max(1, round(math.sqrt(units * float(deviations[1] / deviations[0]))))
+    return Lattice(rows=rows, columns=max(1, round(units / rows)))
+
+
+class Overview(NamedTuple):
+    """Where the data lie and how they spread, from some of them: enough for a start."""
+
+    centre: FloatArray
+    """Their mean, shape (D,)."""
+    spread: FloatArray
+    """Their offsets from it, times the roots of their relative weights, shape (n, D)."""
+
+
+def overview(
+    points: WorkArray, *, rng: np.random.Generator, weights: FloatArray | None = None
+) -> Overview:
+    """Return the overview of `representative_rows`, each counted by its weight."""
+    chosen = _representative(points.shape[0], rng=rng)
+    rows = points[chosen].astype(np.float64, copy=False)
+    total = 0.0 if weights is None else float(weights[chosen].sum())
+    if weights is None or total == 0.0:
+        centre = rows.mean(axis=0)
+        return Overview(centre, rows - centre)
+    share = weights[chosen] / total
+    centre = share @ rows
+    return Overview(centre, (rows - centre) * np.sqrt(share * share.size)[:, np.newaxis])
+
+
+def first_prototypes(
+    points: WorkArray,
+    seen: Overview,
+    lattice: Lattice,
+    *,
+    name: InitializationName,
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Return first prototypes about the centre of the overview, shape (M, D).
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        Data.
+    seen : Overview
+        Of them.
+    lattice : Lattice
+        Where the units lie.
+    name : {"pca", "sample", "k-means++"}
+        `principal_plane`, `sampled_rows` or `distant_rows`.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
+    if name == "pca":
+        return principal_plane(seen.spread, lattice)
+    choose = sampled_rows if name == "sample" else distant_rows
+    return np.asarray(choose(points, lattice.units, rng=rng) - seen.centre)
+
+
+def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:
+    """Return prototypes on the plane of the first two principal components, shape (M, D).
 
     ``w_i = p_i σ₁ z₁ + q_i σ₂ z₂`` with the unit's lattice position (p, q) scaled to [−1, 1], the
     lattice's longer side along z₁, and σ the standard deviations. A component's sign is such that
@@ -25,45 +123,30 @@ def principal_plane(
 
     Parameters
     ----------
-    points : ndarray, shape (N, D)
-        Data.
+    centred : ndarray, shape (N, D)
+        Data, with their mean subtracted.
     lattice : Lattice
         Where the units lie.
-    centre : ndarray, shape (D,)
-        Mean of the data.
-    rng : numpy.random.Generator
-        Chooses a subset of the rows if there are more than 2048.
-
-    Returns
-    -------
-    ndarray, shape (M, D)
-        Relative to the centre.
     """
-    if points.shape[0] > _ROWS_FOR_COMPONENTS:
-        chosen = rng.choice(points.shape[0], _ROWS_FOR_COMPONENTS, replace=False)
-        points = points[np.sort(chosen)]
-    components = principal_components(points - centre)
+    components = principal_components(centred)
     return _position(lattice)[:, : components.shape[0]] @ components
 
 
 def principal_components(centred: FloatArray) -> FloatArray:
     """Return the leading two principal directions times their standard deviations, shape (k, D).
 
-    k is 2, or 1 for D = 1. Taken from the smaller of the two Gram matrices; a component whose
-    variance is below rounding (data on a line) is 0.
+    k is 2, or 1 for D = 1. A component whose variance is below rounding (data on a line) is 0.
+    Exact to rounding up to 256 rows or features; beyond, by subspace iteration, which is enough for
+    a start.
     """
     rows, dimension = centred.shape
-    wide = dimension > rows
     scale = float(np.abs(centred).max()) or 1.0
     X = centred / scale
-    gram = X @ X.T if wide else X.T @ X
-    size = gram.shape[0]
-    count = min(2, size)
-    values, vectors = np.linalg.eigh(gram)
-    values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
+    values, directions = (_exact if min(rows, dimension) <= 256 else _iterated)(X)
+    count = min(2, dimension, rows)
+    values, directions = values[:count], directions[:count]
     significant = values > max(rows, dimension) * np.finfo(np.float64).eps * values[0]
     deviations = np.sqrt(np.where(significant, values, 0.0) / rows)
-    directions = vectors.T @ X if wide else vectors.T
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     directions = directions / np.where(lengths > 0.0, lengths, 1.0)
     largest = np.abs(directions).argmax(axis=1)
@@ -71,7 +154,31 @@ def principal_components(centred: FloatArray) -> FloatArray:
     return np.asarray(directions * (signs * deviations * scale)[:, np.newaxis])
 
 
-def sampled_rows(points: FloatArray, units: int, *, rng: np.random.Generator) -> FloatArray:
+def _exact(X: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return squared singular values, falling, and right directions, by the smaller Gram matrix."""
+    wide = X.shape[1] > X.shape[0]
+    values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
+    leading = vectors[:, ::-1][:, :2].T
+    return values[::-1][:2], leading @ X if wide else leading
+
+
+def _iterated(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
+    """Return what `_exact` does, approximately: subspace iteration begun with some rows."""
+    rows = X[np.linspace(0, X.shape[0] - 1, count).astype(np.intp)]
+    basis = np.linalg.qr(rows.T)[0]
+    for _ in range(4):
+        basis = np.linalg.qr(X.T @ (X @ basis))[0]
+    image = X @ basis
+    values, vectors = np.linalg.eigh(image.T @ image)
+    return values[::-1], (basis @ vectors[:, ::-1]).T
+
+
+def leading_directions(centred: FloatArray, count: int) -> FloatArray:
+    """Return orthonormal directions that hold nearly as much variance as any, shape (count, D)."""
+    return _iterated(centred, count)[1]
+
+
+def sampled_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> FloatArray:
     """Return ``units`` rows of the data, shape (M, D): distinct ones as long as there are enough.
 
     Parameters
@@ -84,7 +191,36 @@ def sampled_rows(points: FloatArray, units: int, *, rng: np.random.Generator) ->
         Source of randomness.
     """
     count = points.shape[0]
-    return points[rng.choice(count, units, replace=count < units)]
+    rows = points[rng.choice(count, units, replace=count < units)]
+    return rows.astype(np.float64, copy=False)
+
+
+def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> FloatArray:
+    """Return ``units`` rows of the data, each drawn in proportion to its distance² to the nearest.
+
+    Source: D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA
+    2007. The rows come from `representative_rows` (at least four per unit), in no order of the
+    lattice. Where no row is left that differs from those drawn, rows are drawn again.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        Data.
+    units : int
+        M.
+    rng : numpy.random.Generator
+        Source of randomness.
+    """
+    rows = representative_rows(points, rng=rng, least=4 * units)
+    nearest = np.full(rows.shape[0], np.inf)
+    chosen = np.empty(units, dtype=np.intp)
+    for unit in range(units):
+        total = nearest.sum()
+        shares = nearest / total if 0.0 < total < np.inf else None
+        chosen[unit] = rng.choice(rows.shape[0], p=shares)
+        offset = rows - rows[chosen[unit]]
+        nearest = np.minimum(nearest, np.einsum("nd,nd->n", offset, offset))
+    return rows[chosen]
 
 
 def _position(lattice: Lattice) -> FloatArray:

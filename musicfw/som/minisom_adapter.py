@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Le
 from musicfw.api import BackendFactory, RawMap, TrainingProblem, param
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.errors import UsageError
-from musicfw.lattice import Lattice
+from musicfw.lattice import Lattice, prototypes_by_unit, weights_by_cell
 from musicfw.som.quality import quantization_error
 from musicfw.types import Codebook
 
@@ -110,7 +110,9 @@ class MiniSomBackend:
     def _fit(self, problem: TrainingProblem) -> RawMap:
         points, params = problem.points, self.params
         som = _untrained(params, problem)
-        if params.initialization == "pca":
+        if problem.initial is not None:
+            som._weights = weights_by_cell(problem.initial, problem.lattice)
+        elif params.initialization == "pca":
             som.pca_weights_init(points)
         elif params.initialization == "sample":
             som.random_weights_init(points)
@@ -123,19 +125,6 @@ class MiniSomBackend:
             return RawMap(prototypes=prototypes)
         error = quantization_error(Codebook(prototypes=prototypes), points)
         return RawMap(prototypes=prototypes, history={"quantization_error": np.array([error])})
-
-
-def prototypes_by_unit(weights: FloatArray, lattice: Lattice) -> FloatArray:
-    """Return MiniSom's weights (x, y, D) as prototypes (M, D) in the order of the lattice's units.
-
-    x counts our columns and y our rows. On a hexagonal lattice MiniSom shifts every second row to
-    the left, beginning with the last: from there backwards it is our lattice, so its rows are
-    turned round.
-    """
-    rows = np.swapaxes(weights, 0, 1)
-    if lattice.topology == "hexagonal":
-        rows = rows[::-1]
-    return np.ascontiguousarray(rows.reshape(lattice.units, -1))
 
 
 class _WatchedRows:

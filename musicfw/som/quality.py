@@ -11,6 +11,7 @@ from musicfw.arrays import FloatArray, IntArray, as_points
 from musicfw.errors import UsageError
 from musicfw.geometry import squared_distances
 from musicfw.lattice import Lattice
+from musicfw.som.neighbourhoods import gaussian_neighbourhood
 from musicfw.types import Codebook
 
 # Elements per block of distances or differences: about 8 MB.
@@ -63,6 +64,91 @@ def topographic_error(codebook: Codebook, points: npt.ArrayLike) -> float:
         squared[np.arange(best.size), best] = np.inf
         errors += int(np.count_nonzero(~touching[best, squared.argmin(axis=1)]))
     return errors / len(matrix)
+
+
+def explained_variance(codebook: Codebook, points: npt.ArrayLike) -> float:
+    """Return the share of the points' variance that their best matching units account for.
+
+    ``1 − Σ_n ||x_n − w_bmu(n)||² / Σ_n ||x_n − x̄||²``: R² of the prototypes as a prediction, 1 if
+    every point lies on its prototype, 0 for a single prototype at the mean, and below 0 if that
+    would be better.
+
+    Raises
+    ------
+    UsageError
+        If all points are the same: they have no variance.
+    """
+    matrix = _points(codebook, points)
+    about_mean = matrix - matrix.mean(axis=0)
+    total = float(np.einsum("nd,nd->", about_mean, about_mean))
+    if not total > 0.0:
+        raise UsageError("points: expected points that differ, got no variance to explain")
+    units = codebook.best_matching_units(matrix)
+    unexplained = 0.0
+    for rows in _blocks(matrix.shape[0], codebook.dimension):
+        offset = matrix[rows] - codebook.prototypes[units[rows]]
+        unexplained += float(np.einsum("nd,nd->", offset, offset))
+    return 1.0 - unexplained / total
+
+
+def distortion(codebook: Codebook, points: npt.ArrayLike, *, radius: float) -> float:
+    """Return the mean squared distance of the points to all prototypes, by their neighbourhood.
+
+    ``1/N Σ_n Σ_i h(bmu(n), i) ||x_n − w_i||²`` with the gaussian neighbourhood
+    ``h = exp(−d² / 2 radius²)``: what the batch map lowers at a fixed radius (T. Heskes, "Energy
+    functions for self-organizing maps", in *Kohonen Maps*, 1999). At a vanishing radius it is the
+    mean squared quantization error.
+
+    Raises
+    ------
+    UsageError
+        If the codebook has no lattice, or for a radius that is not positive.
+    """
+    lattice = _lattice(codebook, "distortion")
+    if not radius > 0.0:
+        raise UsageError(f"radius: expected a positive number, got {radius!r}")
+    matrix = _points(codebook, points)
+    weights = gaussian_neighbourhood(lattice.squared_distances(), radius)
+    total = 0.0
+    for rows in _blocks(matrix.shape[0], max(codebook.units, codebook.dimension)):
+        squared = squared_distances(matrix[rows], codebook.prototypes)
+        total += float(np.einsum("nm,nm->", weights[squared.argmin(axis=1)], squared))
+    return total / len(matrix)
+
+
+def kaski_lagus(codebook: Codebook, points: npt.ArrayLike) -> float:
+    """Return the mean distance to the best matching unit and on to the second over the lattice.
+
+    ``1/N Σ_n (||x_n − w_1|| + path(1, 2))`` with the shortest path between the two best matching
+    units over lattice neighbours, its length measured between prototypes (S. Kaski and K. Lagus,
+    "Comparing self-organizing maps", ICANN 1996): it grows both with the quantization error and
+    with folds of the map. For a map of one unit it is the quantization error.
+
+    Raises
+    ------
+    UsageError
+        If the codebook has no lattice.
+    """
+    lattice = _lattice(codebook, "kaski_lagus")
+    matrix = _points(codebook, points)
+    error = quantization_error(codebook, matrix)
+    if codebook.units == 1:
+        return error
+    from scipy.sparse import csr_array  # here, so that `import musicfw` stays quick
+    from scipy.sparse.csgraph import shortest_path
+
+    unit, neighbour = np.nonzero(lattice.neighbours())
+    lengths = _lengths(codebook.prototypes[unit] - codebook.prototypes[neighbour])
+    # csgraph takes 0 for no edge: equal prototypes are next to nothing apart instead.
+    lengths = np.maximum(lengths, np.finfo(np.float64).tiny)
+    paths = shortest_path(csr_array((lengths, (unit, neighbour)), shape=(codebook.units,) * 2))
+    total = 0.0
+    for rows in _blocks(matrix.shape[0], max(codebook.units, codebook.dimension)):
+        squared = squared_distances(matrix[rows], codebook.prototypes)
+        best = squared.argmin(axis=1)
+        squared[np.arange(best.size), best] = np.inf
+        total += float(paths[best, squared.argmin(axis=1)].sum())
+    return error + total / len(matrix)
 
 
 def u_matrix(codebook: Codebook) -> FloatArray:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from musicfw.api import TrainingProblem
 from musicfw.lattice import Lattice
 from musicfw.som import MINISOM, NATIVE, quality
-from musicfw.som.native import gaussian_neighbourhood, statistics, update
+from musicfw.som.neighbourhoods import gaussian_neighbourhood
+from musicfw.som.statistics import statistics, update
 from musicfw.types import Codebook
 
 EPS = np.finfo(np.float64).eps
@@ -139,11 +140,16 @@ def test_an_update_agrees_with_a_naive_loop(seed, lattice, radius):
 
 
 @FEW
-@given(seed=SEEDS, lattice=lattices(), chunk_size=st.integers(1, 90))
-def test_the_chunk_size_does_not_matter(seed, lattice, chunk_size):
+@given(
+    seed=SEEDS,
+    lattice=lattices(),
+    chunk_size=st.integers(1, 90),
+    mode=st.sampled_from(["batch", "progressive"]),
+)
+def test_the_chunk_size_does_not_matter_but_in_mode_minibatch(seed, lattice, chunk_size, mode):
     points = scattered(seed)
-    whole = fit(points, lattice, epochs=5)
-    parts = fit(points, lattice, epochs=5, chunk_size=chunk_size)
+    whole = fit(points, lattice, mode=mode, epochs=5)
+    parts = fit(points, lattice, mode=mode, epochs=5, chunk_size=chunk_size)
     np.testing.assert_allclose(
         whole.prototypes, parts.prototypes, rtol=0, atol=rounding(points, lattice)
     )

@@ -7,17 +7,16 @@ from musicfw.api import TrainingProblem
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.som import musicfw_backends
-from musicfw.som.initialization import principal_components, principal_plane, sampled_rows
-from musicfw.som.native import (
-    NATIVE,
-    NativeParams,
-    Statistics,
-    gaussian_neighbourhood,
-    radius_schedule,
-    statistics,
-    update,
+from musicfw.som.initialization import (
+    principal_components,
+    principal_plane,
+    representative_rows,
+    sampled_rows,
 )
+from musicfw.som.native import NATIVE, NativeParams, radius_schedule
+from musicfw.som.neighbourhoods import gaussian_neighbourhood
 from musicfw.som.quality import quantization_error
+from musicfw.som.statistics import Statistics, statistics, update
 from musicfw.types import Codebook
 
 EPS = np.finfo(np.float64).eps
@@ -31,9 +30,8 @@ def fit(points, lattice, *, seed=0, progress=lambda done, total: None, **params)
 
 
 def plane(points, lattice, seed=0):
-    centre = points.mean(axis=0)
-    rng = np.random.default_rng(seed)
-    return principal_plane(points, lattice, centre=centre, rng=rng)
+    rows = representative_rows(points, rng=np.random.default_rng(seed))
+    return principal_plane(rows - rows.mean(axis=0), lattice)
 
 
 def test_the_hook_offers_both_backends():
@@ -112,19 +110,30 @@ def test_a_huge_or_tiny_radius_gives_no_warning():
 # --- radius --------------------------------------------------------------------------------------
 
 
-def test_the_radius_falls_linearly_from_a_quarter_of_the_larger_side():
-    radii = radius_schedule(NativeParams(epochs=4), Lattice(rows=8, columns=16))
-    np.testing.assert_allclose([4.0, 3.0, 2.0, 1.0], radii, rtol=4 * EPS)
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("linear", [4.0, 3.0, 2.0, 1.0]),
+        ("exponential", [4.0, 4.0 ** (2 / 3), 4.0 ** (1 / 3), 1.0]),
+        ("inverse-time", [4.0, 2.0, 4.0 / 3.0, 1.0]),
+    ],
+)
+def test_the_radius_falls_from_a_quarter_of_the_larger_side(name, expected):
+    lattice = Lattice(rows=8, columns=16)
+    radii = radius_schedule(NativeParams(radius_decay=name), lattice, updates=4)
+    np.testing.assert_allclose(expected, radii, rtol=8 * EPS)
 
 
-def test_a_single_epoch_uses_the_last_radius():
-    params = NativeParams(epochs=1, radius_start=5.0, radius_end=2.0)
-    np.testing.assert_array_equal([2.0], radius_schedule(params, Lattice(rows=9, columns=9)))
+def test_a_single_update_uses_the_last_radius():
+    params = NativeParams(radius_start=5.0, radius_end=2.0)
+    np.testing.assert_array_equal(
+        [2.0], radius_schedule(params, Lattice(rows=9, columns=9), updates=1)
+    )
 
 
 def test_the_default_radius_never_starts_below_its_end():
-    params = NativeParams(epochs=3, radius_end=3.0)
-    np.testing.assert_array_equal([3.0] * 3, radius_schedule(params, Lattice(rows=2, columns=2)))
+    radii = radius_schedule(NativeParams(radius_end=3.0), Lattice(rows=2, columns=2), updates=3)
+    np.testing.assert_array_equal([3.0] * 3, radii)
 
 
 def test_a_growing_radius_is_refused():
@@ -203,9 +212,9 @@ def test_components_of_many_rows_come_from_a_subset_that_the_seed_decides():
     first = plane(points, lattice, seed=1)
     assert first.tobytes() == plane(points, lattice, seed=1).tobytes()
     assert first.tobytes() != plane(points, lattice, seed=2).tobytes()
-    # Five standard errors of a deviation from 2048 rows, and of a direction at this gap.
+    # Five standard errors of a deviation from 1024 rows, and of a direction at this gap.
     whole = principal_components(points - points.mean(axis=0))
-    assert np.abs(first[-1] - whole.sum(axis=0)).max() < 5 * 2 * 4.0 / np.sqrt(2 * 2048)
+    assert np.abs(first[-1] - whole.sum(axis=0)).max() < 5 * 2 * 4.0 / np.sqrt(2 * 1024)
 
 
 def test_sampled_rows_are_distinct_if_there_are_enough():
@@ -272,15 +281,16 @@ def test_a_map_of_a_sheet_or_a_torus_is_ordered(toroidal):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_memory_is_bounded_by_the_chunk(dtype):
-    points = np.random.default_rng(11).normal(size=(20_000, 30))
+    points = np.random.default_rng(11).normal(size=(60_000, 30))
     lattice = Lattice(rows=10, columns=10)
     fit(points[:100], lattice, epochs=1)
     tracemalloc.start()
     fit(points, lattice, epochs=2, dtype=dtype, chunk_size=200, initialization="sample")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # A few M×M and M×D matrices and chunks; a copy of the data would be 2.4 or 4.8 MB.
-    assert peak < 1.2e6
+    # 1024 rows for the centre, thrice, an order of the rows, a few M×D matrices and chunks; a copy
+    # of the data would be 7.2 or 14.4 MB.
+    assert peak < 3 * 1024 * 30 * 8 + 60_000 * 8 + 0.5e6
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,206 @@
+"""The map as a scikit-learn estimator (needs scikit-learn 1.6 or later).
+
+::
+
+    from musicfw.sklearn import SOM
+
+    som = SOM(rows=8, columns=8, random_state=0).fit(X)
+    d = som.transform(X)                # squared distances to the prototypes
+    X_again = som.inverse_transform(d)  # exact, if the map has more units than X has features
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from musicfw.arrays import FloatArray, IntArray, as_activations
+from musicfw.errors import DataError
+from musicfw.invert import Inverter
+from musicfw.lattice import Lattice, Topology
+from musicfw.som.quality import quantization_error
+from musicfw.stream import StreamTrainer
+from musicfw.train import train
+from musicfw.types import Status, TrainedMap
+
+__all__ = ["SOM"]
+
+
+class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Self-organizing map: a transformer to squared distances that can be inverted exactly.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Size of the lattice.
+    topology : {"rectangular", "hexagonal"}
+        Arrangement of the units.
+    toroidal : bool
+        Whether opposite borders of the lattice are joined.
+    mode, epochs, radius_start, radius_end, neighborhood, initialization, dtype, chunk_size
+        Those of the backend ``native``; see `musicfw.som.native.NativeParams`.
+    solver : str
+        Registered solver that `inverse_transform` uses.
+    random_state : int, RandomState or None
+        Seed. An int gives the same map every time.
+
+    Attributes
+    ----------
+    map_ : TrainedMap
+        What musicfw's other verbs take: `steer`, `invert`, `save_map`.
+    prototypes_ : ndarray, shape (M, D)
+        Unit ``row * columns + column`` in row ``unit``.
+    history_ : dict of str to ndarray
+        ``quantization_error`` and ``radius`` along the training.
+    n_features_in_, feature_names_in_
+        As scikit-learn defines them.
+    """
+
+    def __init__(
+        self,
+        rows: int = 10,
+        columns: int = 10,
+        *,
+        topology: Topology = "rectangular",
+        toroidal: bool = False,
+        mode: Literal["minibatch", "batch", "progressive", "online"] = "minibatch",
+        epochs: int | None = None,
+        radius_start: float | None = None,
+        radius_end: float = 1.0,
+        neighborhood: str = "gaussian",
+        initialization: str = "pca",
+        dtype: Literal["float64", "float32"] | None = None,
+        chunk_size: int | None = None,
+        solver: str = "exact",
+        random_state: Any = None,
+    ) -> None:
+        self.rows = rows
+        self.columns = columns
+        self.topology = topology
+        self.toroidal = toroidal
+        self.mode = mode
+        self.epochs = epochs
+        self.radius_start = radius_start
+        self.radius_end = radius_end
+        self.neighborhood = neighborhood
+        self.initialization = initialization
+        self.dtype = dtype
+        self.chunk_size = chunk_size
+        self.solver = solver
+        self.random_state = random_state
+
+    def fit(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Self:
+        """Train the map on X, shape (N, D); y is ignored.
+
+        ``sample_weight`` (N,) tells as how many rows each counts, not negative.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        self._stream: StreamTrainer | None = None
+        trained = train(
+            X,
+            lattice=self._lattice(),
+            seed=self._seed(),
+            weights=sample_weight,
+            mode=self.mode,
+            **self._params(),
+        )
+        self._keep(trained)
+        return self
+
+    def partial_fit(self, X: npt.ArrayLike, y: object = None) -> Self:
+        """Learn the rows X, shape (n, D), after those before; y is ignored.
+
+        The map depends on all rows so far and their order, not on how they were divided, bit for
+        bit. `fit` begins anew, and so does the first `partial_fit` after a `fit`. ``mode`` and
+        ``epochs`` have no meaning here: every row is learnt once (`musicfw.StreamTrainer`).
+
+        Raises
+        ------
+        DataError
+            If fewer than two rows have come in all.
+        """
+        stream: StreamTrainer | None = getattr(self, "_stream", None)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=stream is None)
+        if stream is None:
+            params = {name: value for name, value in self._params().items() if name != "epochs"}
+            stream = StreamTrainer(self._lattice(), seed=self._seed(), **params)
+        stream.learn(X)
+        self._stream = stream
+        self._keep(stream.snapshot())
+        return self
+
+    def predict(self, X: npt.ArrayLike) -> IntArray:
+        """Return the best matching unit of every row, shape (N,)."""
+        rows = self._rows(X)
+        return self.map_.codebook.best_matching_units(rows)
+
+    def fit_predict(self, X: npt.ArrayLike, y: object = None) -> IntArray:
+        """Return ``fit(X).predict(X)``."""
+        return self.fit(X).predict(X)
+
+    def transform(self, X: npt.ArrayLike) -> FloatArray:
+        """Return squared distances to the prototypes, shape (N, M)."""
+        rows = self._rows(X)
+        return self.map_.codebook.squared_distances(rows)
+
+    def inverse_transform(self, X: npt.ArrayLike) -> FloatArray:
+        """Return the points that have these squared distances, shape (N, D).
+
+        Exact if the prototypes span the space, which takes at least D + 1 of them; otherwise the
+        projections on what they span (`musicfw.well_posedness` tells).
+
+        Raises
+        ------
+        DataError
+            For rows that are no squared distances: the wrong number, negative, not finite.
+        """
+        check_is_fitted(self)
+        activations = as_activations(X, name="X", units=self._n_features_out, finite=False)
+        inverted = Inverter(self.map_, solver=self.solver)(activations)
+        unusable = np.isin(inverted.status, [Status.INVALID_INPUT, Status.FAILED])
+        if unusable.any():
+            row = int(np.flatnonzero(unusable)[0])
+            raise DataError(f"X: row {row} has no point: {Status(inverted.status[row]).advice}")
+        return inverted.points
+
+    def score(self, X: npt.ArrayLike, y: object = None) -> float:
+        """Return minus the quantization error: the larger, the better; y is ignored."""
+        rows = self._rows(X)
+        return -quantization_error(self.map_.codebook, rows)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.prototypes_.shape[0])
+
+    def _rows(self, X: npt.ArrayLike) -> FloatArray:
+        check_is_fitted(self)
+        rows: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
+        return rows
+
+    def _keep(self, trained: TrainedMap) -> None:
+        self.map_ = trained
+        self.prototypes_ = trained.codebook.prototypes
+        self.history_ = dict(trained.history)
+
+    def _lattice(self) -> Lattice:
+        return Lattice(
+            rows=self.rows, columns=self.columns, topology=self.topology, toroidal=self.toroidal
+        )
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, int | np.integer):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _params(self) -> dict[str, Any]:
+        names = ("epochs", "radius_start", "radius_end", "neighborhood", "initialization")
+        return {name: getattr(self, name) for name in (*names, "dtype", "chunk_size")}

@@ -1,0 +1,212 @@
+"""The verb *train* for data that come in chunks: one pass, in order, in the memory of one chunk.
+
+Rows are collected into updates of ``chunk_size`` rows whatever the sizes of the chunks they come
+in, so the map depends on the rows and their order only, bit for bit. The rest is the mode
+``minibatch`` of the backend ``native``: statistics that forget over a growing window. What differs
+is that rows are taken in the order they come (shuffle what is sorted), that the first
+``chunk_size`` rows give the first prototypes, and that the radius, once it has fallen, stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musicfw.arrays import FloatArray, as_matrix
+from musicfw.errors import DataError, UsageError
+from musicfw.lattice import Lattice
+from musicfw.params import params_from_keywords, params_to_tree
+from musicfw.som.initialization import first_prototypes, overview
+from musicfw.som.native import NATIVE, NativeParams, radius_schedule
+from musicfw.som.neighbourhoods import neighbourhood
+from musicfw.som.schedules import window_memory
+from musicfw.som.statistics import Statistics, WorkArray, statistics, update
+from musicfw.types import Codebook, Scaling, TrainedMap
+
+__all__ = ["StreamTrainer", "train_stream"]
+
+
+def train_stream(
+    chunks: Iterable[npt.ArrayLike],
+    *,
+    lattice: Lattice,
+    seed: int = 0,
+    updates: int | None = None,
+    **params: Any,
+) -> TrainedMap:
+    """Train a map in one pass over chunks of rows, in the memory of one chunk.
+
+    Parameters
+    ----------
+    chunks : iterable of array_like, shape (n, D)
+        Rows, in original units, finite; a generator, say, or slices of a memory-mapped array. How
+        they are divided does not matter; their order does.
+    lattice : Lattice
+        Where the units lie.
+    seed, updates, **params
+        As for `StreamTrainer`.
+
+    Raises
+    ------
+    DataError
+        For unusable rows, and fewer than two of them.
+    UsageError
+        For wrong params.
+    """
+    trainer = StreamTrainer(lattice, seed=seed, updates=updates, **params)
+    for chunk in chunks:
+        trainer.learn(chunk)
+    return trainer.snapshot()
+
+
+class StreamTrainer:
+    """A map that learns rows as they come.
+
+    Parameters
+    ----------
+    lattice : Lattice
+        Where the units lie.
+    seed : int
+        The same rows in the same order, params and seed give the same map, byte for byte.
+    updates : int, optional
+        Over how many updates of ``chunk_size`` rows the radius falls; afterwards it stays. By
+        default 30, and more than 64 rows per unit.
+    **params
+        Those of the backend ``native`` in mode ``minibatch`` but ``epochs`` and ``full_epochs``.
+
+    Raises
+    ------
+    UsageError
+        For wrong params.
+    """
+
+    def __init__(
+        self, lattice: Lattice, *, seed: int = 0, updates: int | None = None, **params: Any
+    ) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
+        self.lattice, self.seed = lattice, int(seed)
+        self.params: NativeParams = params_from_keywords(NATIVE, params)
+        _check(self.params, updates)
+        self._radii = radius_schedule(
+            self.params,
+            lattice,
+            updates=updates or self.params.updates(points=2**62, units=lattice.units),
+        )
+        self._pending: WorkArray | None = None  # raw rows of the next update, (chunk_size, D)
+        self._filled = 0
+        self._state: _State | None = None  # none before the first update
+        self._errors: list[float] = []
+
+    def learn(self, rows: npt.ArrayLike) -> None:
+        """Learn rows, shape (n, D), n at least 0; float32 rows are kept as they are.
+
+        Raises
+        ------
+        DataError
+            For unusable rows; nothing of them is learnt.
+        """
+        columns = None if self._pending is None else self._pending.shape[1]
+        matrix: WorkArray = as_matrix(rows, name="rows", columns=columns, keep_float32=True)
+        if self._pending is None:
+            dtype = np.dtype(self.params.dtype or matrix.dtype)
+            self._pending = np.empty((self.params.rows_per_chunk, matrix.shape[1]), dtype=dtype)
+        start = 0
+        while start < matrix.shape[0]:
+            filled = self._filled
+            taken = matrix[start : start + self._pending.shape[0] - filled]
+            with np.errstate(over="ignore"):  # of float64 to float32; the update refuses it
+                self._pending[filled : filled + taken.shape[0]] = taken
+            self._filled += taken.shape[0]
+            start += taken.shape[0]
+            if self._filled == self._pending.shape[0]:
+                self._state, error = self._after_update(self._pending)
+                self._errors.append(error)
+                self._filled = 0
+
+    def snapshot(self) -> TrainedMap:
+        """Return the map after all rows so far, those of an update not yet full among them.
+
+        The trainer itself is not changed: what it learns later does not depend on snapshots.
+
+        Raises
+        ------
+        DataError
+            If fewer than two rows have come.
+        """
+        state, errors = self._state, list(self._errors)
+        if self._pending is not None and self._filled > (state is None):
+            state, error = self._after_update(self._pending[: self._filled])
+            errors.append(error)
+        if state is None:
+            raise DataError(
+                f"rows: expected at least 2 to train on, got {self._filled}; learn more before a "
+                f"snapshot"
+            )
+        return TrainedMap(
+            codebook=Codebook(prototypes=state.prototypes + state.centre, lattice=self.lattice),
+            scaling=Scaling.identity(state.centre.size),
+            backend=NATIVE.name,
+            params=params_to_tree(self.params),
+            seed=self.seed,
+            history={
+                "quantization_error": np.array(errors),
+                "radius": self._radii[np.minimum(np.arange(len(errors)), self._radii.size - 1)],
+            },
+        )
+
+    def _after_update(self, rows: WorkArray) -> tuple[_State, float]:
+        """Return the state after an update from some rows, and their error before it."""
+        state, step = self._state or self._first_state(rows), len(self._errors)
+        with np.errstate(over="ignore", invalid="ignore"):
+            fresh = statistics(rows - state.centre.astype(rows.dtype), state.prototypes)
+        if not np.isfinite(fresh.error_sum):
+            raise DataError(
+                f"rows: squared distances between them overflow {rows.dtype.name}; scale the data"
+            )
+        collected = fresh
+        if state.collected is not None:
+            collected = fresh + state.collected.faded(window_memory(step))
+        radius = float(self._radii[min(step, self._radii.size - 1)])
+        H = neighbourhood(self.lattice, radius, name=self.params.neighborhood)
+        after = _State(
+            centre=state.centre,
+            prototypes=update(collected, H, state.prototypes),
+            collected=collected,
+        )
+        return after, fresh.quantization_error
+
+    def _first_state(self, rows: WorkArray) -> _State:
+        rng, name = np.random.default_rng(self.seed), self.params.initialization
+        seen = overview(rows, rng=rng)
+        return _State(
+            centre=seen.centre,
+            prototypes=first_prototypes(rows, seen, self.lattice, name=name, rng=rng),
+            collected=None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _State:
+    """What is remembered of all rows but those that wait for their update."""
+
+    centre: FloatArray
+    prototypes: FloatArray
+    collected: Statistics | None
+
+
+def _check(params: NativeParams, updates: int | None) -> None:
+    if params.mode != "minibatch":
+        raise UsageError(f"mode: expected 'minibatch' for a stream, got {params.mode!r}")
+    for name in ("epochs", "full_epochs"):
+        if getattr(params, name):
+            raise UsageError(
+                f"{name}: expected none for a stream (its rows come once), got "
+                f"{getattr(params, name)}; leave it out, or train on an array"
+            )
+    if updates is not None and updates < 1:
+        raise UsageError(f"updates: expected at least 1, got {updates}")

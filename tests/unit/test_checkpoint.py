@@ -1,0 +1,114 @@
+"""A training that was stopped ends, when it goes on, with the numbers of one that was not."""
+
+import numpy as np
+import pytest
+
+import musicfw as mf
+from musicfw.errors import StoreError, UsageError
+
+LATTICE = mf.Lattice(rows=4, columns=5)
+POINTS = np.random.default_rng(0).normal(size=(1300, 4))
+MODES = [
+    {"mode": "minibatch", "epochs": 4},
+    {"mode": "batch", "epochs": 6},
+    {"mode": "progressive", "epochs": 9},
+    {"mode": "online", "epochs": 5},
+    {"mode": "minibatch", "epochs": 2, "full_epochs": 3},
+    {"mode": "batch", "epochs": 5, "dtype": "float32", "initialization": "sample"},
+]
+
+
+def train(**options):
+    return mf.train(POINTS, **{"lattice": LATTICE, "seed": 3} | options)
+
+
+def stopping(after, error):
+    def progress(done, total):
+        if done == after:
+            raise error
+
+    return progress
+
+
+def contents(trained):
+    history = {name: values.tobytes() for name, values in trained.history.items()}
+    return trained.codebook.prototypes.tobytes(), history
+
+
+@pytest.mark.parametrize("params", MODES, ids=lambda p: "-".join(str(v) for v in p.values()))
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("crash")], ids=type)
+def test_resuming_is_exact_whatever_stopped_the_training(params, error, tmp_path):
+    expected = train(**params)
+    file = tmp_path / "training.npz"
+    options = params | {"checkpoint": file, "checkpoint_every_s": 0.0}
+    for after in (2, 4):
+        stop = stopping(after, error)
+        if isinstance(error, KeyboardInterrupt):
+            assert train(progress=stop, **options).interrupted
+        else:
+            with pytest.raises(RuntimeError, match="crash"):
+                train(progress=stop, **options)
+        assert file.exists()
+    seen = []
+    resumed = train(progress=lambda done, total: seen.append(done), **options)
+    assert seen[0] == 5  # the first four were not done again
+    assert contents(expected) == contents(resumed)
+    assert not resumed.interrupted
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("params", MODES[:4], ids=lambda p: p["mode"])
+def test_an_interrupt_returns_the_map_so_far(params):
+    whole = train(**params)
+    part = train(progress=stopping(3, KeyboardInterrupt()), **params)
+    assert part.interrupted
+    for name, values in part.history.items():
+        assert values.shape == (3,)
+        np.testing.assert_array_equal(whole.history[name][:2], values[:2])
+    assert np.isfinite(part.codebook.prototypes).all()
+
+
+def test_an_interrupt_before_the_first_update_is_raised(monkeypatch):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("musicfw.som.centred_points.statistics", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+
+
+def test_nothing_is_written_before_its_time(tmp_path):
+    file = tmp_path / "training.npz"
+    with pytest.raises(RuntimeError, match="crash"):
+        train(checkpoint=file, progress=stopping(5, RuntimeError("crash")))
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 4}, {"scaling": "standard"}, {"epochs": 7}, {"initial": POINTS[:20]}]
+)
+def test_a_checkpoint_of_another_training_is_refused(change, tmp_path):
+    file = tmp_path / "training.npz"
+    train(checkpoint=file, progress=stopping(2, KeyboardInterrupt()))
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match=r"checkpoint: .* belongs to a training with other data"):
+        train(checkpoint=file, **change)
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_is_no_checkpoint_is_left_alone(tmp_path):
+    file = tmp_path / "thesis.txt"
+    file.write_text("chapter 1")
+    with pytest.raises(StoreError, match="expected a checkpoint that musicfw wrote"):
+        train(checkpoint=file)
+    assert file.read_text() == "chapter 1"
+
+
+def test_a_backend_that_cannot_resume_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="the backend 'minisom' cannot go on from one"):
+        train(backend="minisom", checkpoint=tmp_path / "x.npz")
+
+
+def test_a_negative_interval_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="checkpoint_every_s: expected at least 0 seconds"):
+        train(checkpoint=tmp_path / "x.npz", checkpoint_every_s=-1.0)

@@ -1,0 +1,92 @@
+"""The estimator keeps scikit-learn's contract, and inverts exactly."""
+
+import numpy as np
+import pytest
+
+import musicfw as mf
+from musicfw.errors import DataError
+
+pytest.importorskip("sklearn", minversion="1.6", reason="scikit-learn 1.6 is not installed")
+
+from sklearn.datasets import load_digits, load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from musicfw.sklearn import SOM
+
+EPS = np.finfo(np.float64).eps
+
+
+@parametrize_with_checks([SOM(random_state=0), SOM(rows=3, columns=4, mode="batch")])
+def test_scikit_learns_own_checks_pass(estimator, check):
+    check(estimator)
+
+
+def test_inverse_transform_undoes_transform():
+    X = load_iris().data
+    som = SOM(rows=6, columns=6, random_state=0).fit(X)
+    report = mf.well_posedness(som.map_)
+    assert report.is_exact
+    found = som.inverse_transform(som.transform(X))
+    np.testing.assert_allclose(X, found, rtol=0, atol=50 * EPS * report.condition**2 * X.max())
+
+
+def test_rows_that_are_no_distances_have_no_inverse():
+    som = SOM(rows=3, columns=3, random_state=0).fit(load_iris().data)
+    with pytest.raises(DataError, match="X: row 1 has no point: The distances hold NaN"):
+        som.inverse_transform([[1.0] * 9, [-1.0] * 9])
+    with pytest.raises(DataError, match="X: expected 9 columns, one per prototype, got 4"):
+        som.inverse_transform(np.ones((2, 4)))
+
+
+def test_how_partial_fit_is_called_changes_no_bit():
+    X = np.random.default_rng(0).normal(size=(2500, 6))
+    whole = SOM(random_state=1).partial_fit(X)
+    parts = SOM(random_state=1)
+    for chunk in np.array_split(X, [3, 1000, 1001, 2400]):
+        parts.partial_fit(chunk)
+    assert whole.prototypes_.tobytes() == parts.prototypes_.tobytes()
+
+
+def test_fit_begins_anew_after_partial_fit():
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    som = SOM(random_state=0).partial_fit(X + 5)
+    fresh = SOM(random_state=0).fit(X).prototypes_
+    np.testing.assert_array_equal(fresh, som.fit(X).prototypes_)
+
+
+def test_a_pipeline_classifies_digits_by_their_distances_to_the_prototypes():
+    digits = load_digits()
+    pipeline = make_pipeline(
+        SOM(rows=9, columns=9, random_state=0),
+        StandardScaler(),
+        LogisticRegression(max_iter=300, C=0.1),
+    )
+    pipeline.fit(digits.data[:1200], digits.target[:1200])
+    assert pipeline.score(digits.data[1200:], digits.target[1200:]) > 0.85
+
+
+def test_a_grid_search_finds_that_a_smaller_radius_fits_closer():
+    search = GridSearchCV(SOM(random_state=0), {"radius_end": [0.5, 2.0]}, cv=3)
+    search.fit(load_iris().data)
+    assert search.best_params_ == {"radius_end": 0.5}
+
+
+def test_names_of_units_and_output_as_a_frame():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = load_iris(as_frame=True).data
+    som = SOM(rows=2, columns=2, random_state=0).set_output(transform="pandas").fit(frame)
+    assert list(som.get_feature_names_out()) == ["som0", "som1", "som2", "som3"]
+    assert isinstance(som.transform(frame), pandas.DataFrame)
+    assert list(som.feature_names_in_) == list(frame.columns)
+
+
+def test_the_map_serves_the_other_verbs():
+    X = load_iris().data
+    som = SOM(rows=4, columns=4, random_state=0).fit(X)
+    unit = int(som.predict(X[:1])[0])
+    path = mf.steer(som.map_, X[100], target=mf.Target.units([unit]), steps=200)
+    assert path.reached.all()
