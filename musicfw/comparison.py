@@ -48,13 +48,16 @@ def compare_policies(
     reachable = np.unique(np.asarray(trained.codebook.labels))
     reachable = reachable[reachable != ""]
     rows, wanted = _pairs(section.pairs, labels, starts, reachable, rng)
+    # At random, since data may be sorted by their labels.
+    count = min(train_rows.size, _CLASSIFIER_ROWS)
+    seen = np.sort(rng.choice(train_rows, size=count, replace=False))
     return evaluate(
         trained,
         dataset.points[rows],
         wanted,
         policies=_policies(section, spec),
         steps=section.steps,
-        classifier=_fitted(section.classifier, dataset, train_rows[:_CLASSIFIER_ROWS], spec.seed),
+        classifier=_fitted(section.classifier, dataset, seen, spec.seed),
         reference=dataset.points[apart],
         training_points=dataset.points[train_rows],
         fractions=FRACTIONS,
@@ -128,7 +131,7 @@ def _classifier_class(name: str) -> type[Any]:
         known = {
             found: made
             for found, made in all_estimators("classifier")
-            if hasattr(made, "predict_proba")
+            if _gives_probabilities(made)
         }
     if name not in known:
         hint = did_you_mean(name, known) or "for instance 'LogisticRegression'"
@@ -138,6 +141,14 @@ def _classifier_class(name: str) -> type[Any]:
         )
     found: type[Any] = known[name]
     return found
+
+
+def _gives_probabilities(classifier: type[Any]) -> bool:
+    try:
+        # Of an instance: whether 'SVC' has them depends on its options.
+        return hasattr(classifier(), "predict_proba")
+    except TypeError:
+        return False  # it cannot be made without arguments
 
 
 def _fitted(name: str | None, dataset: Dataset, rows: IntArray, seed: int) -> Any:

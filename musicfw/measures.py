@@ -40,6 +40,9 @@ def frames_at_fractions(points: FloatArray, fractions: npt.ArrayLike) -> FloatAr
     segment = segments[np.searchsorted(arc[segments], at, side="right") - 1]
     share = np.clip((at - arc[segment]) / lengths[segment], 0.0, 1.0)[:, np.newaxis]
     frames: FloatArray = points[segment] * (1.0 - share) + points[segment + 1] * share
+    # Lengths that were summed up do not tell the ends to the last bit.
+    frames[wanted == 0.0] = points[0]
+    frames[wanted == 1.0] = points[-1]
     return frames
 
 

@@ -320,9 +320,11 @@ def _check_ids(draft: _Draft, section: str) -> None:
 def _check_compared(draft: _Draft, registry: SpecRegistry) -> None:
     """Check that each of evaluate.policies is a walk under control or a policy."""
     named = draft.at("evaluate", "policies")
-    walks = {item.get("id") for _, item in draft.items("control")}
+    walks = [item.get("id") for _, item in draft.items("control")]
     for position, name in enumerate(named if isinstance(named, list) else []):
-        found = None if name in walks else registry.lookup("policy", str(name))
+        if not isinstance(name, str) or name in walks:
+            continue
+        found = registry.lookup("policy", name)
         if isinstance(found, Problem):
             where: TreePath = ("evaluate", "policies", position)
             mark = draft.document.mark(where)

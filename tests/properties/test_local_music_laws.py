@@ -423,6 +423,21 @@ def test_no_damping_that_is_allowed_and_no_detail_breaks_a_local_walk(
     assert np.isfinite(path.points).all()
 
 
+@pytest.mark.parametrize("control", ["levenberg-marquardt", "fixed"])
+def test_without_detail_a_point_that_has_nothing_left_to_lose_stays_finite(control):
+    codebook = mf.Codebook(prototypes=[[-1.0, 0.0], [1.0, 0.0]])
+    path = mf.steer(
+        codebook,
+        [[1.0, 0.0], [1.0, 3.0], [-1.0, 2.0]],
+        target=mf.Target.units([1]),
+        detail=0.0,
+        step_control=control,
+        steps=60,
+    )
+    assert path.counts() == {mf.StopReason.REACHED: 3}
+    np.testing.assert_allclose(path.points[-1, 0], [1.0, 0.0], atol=1e-12)
+
+
 @given(
     seed=seeds,
     shape=st.sampled_from([(24, 15), (24, 8)]),
@@ -547,7 +562,15 @@ def test_a_batch_equals_its_points_one_by_one_in_every_form(seed, form, detail):
 def test_a_batch_of_more_than_a_block_equals_its_points_one_by_one():
     _, codebook, starts, selected = scene(0, points=130)
     for scope in ("local", "all"):
-        options = {"target": mf.Target.units(selected), "steps": 5, "scope": scope}
+        # Rash steps, so that some are refused and every point gets a damping of its own.
+        options = {
+            "target": mf.Target.units(selected),
+            "steps": 8,
+            "scope": scope,
+            "rate": 1.0,
+            "damping": 1e-6,
+            "max_step": 10.0,
+        }
         together = mf.steer(codebook, starts, **options).points
         for n in (0, 63, 64, 127, 128, 129):
             alone = mf.steer(codebook, starts[n], **options).points[:, 0]
