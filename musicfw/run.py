@@ -232,13 +232,16 @@ class _Run:
 
     def _trajectory(self, section: ControlSpec, trained: TrainedMap, data: RunData) -> Trajectory:
         stage, rows = f"control.{section.id}", data.starts[section.id]
+        points = data.dataset.points
+        looks_at_data = "reference" in self.registry.find("policy", section.use).factory.traits
 
         def make() -> Trajectory:
             path = steer(
                 trained,
-                data.dataset.points[rows],
+                points[rows],
                 target=target_of(section, trained, data),
                 policy=section.use,
+                reference=points[data.train_rows] if looks_at_data else None,
                 steps=section.steps,
                 until=section.until,
                 registry=self.registry,

@@ -10,7 +10,7 @@ from musicfw.geometry import squared_distances
 
 # A waypoint is passed when its squared distance is within this factor of the smallest: on a route
 # of many hops a point need not come to rest at each.
-_CLOSE = 1.1
+CLOSE = 1.1
 
 
 class Guide:
@@ -57,7 +57,7 @@ class Guide:
             nearest = np.argsort(to_target, axis=1, kind="stable")[:, : self._selected]
             return self._target[nearest]
         to_waypoint = distances[np.arange(rows.size), self._waypoints(rows)]
-        there = (to_waypoint <= _CLOSE * distances.min(axis=1)) & ~self.on_last(rows)
+        there = (to_waypoint <= CLOSE * distances.min(axis=1)) & ~self.on_last(rows)
         self._at[rows[there]] += 1
         return self._waypoints(rows)[:, np.newaxis]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from musicfw.api import BoolArray, FloatArray, IntArray, Move, SteeringProblem
-from musicfw.control.guide import Guide, ranked, way_out
+from musicfw.control.guide import CLOSE, Guide, ranked, way_out
 from musicfw.control.levenberg_marquardt import MOST_DAMPING, accepted, next_damping
 from musicfw.control.local_hull import LocalHull, local_hull, local_step, objective
 
@@ -24,6 +24,8 @@ _SHARE_OF_STEPS = 0.7
 _LANDED = 0.1
 # A step, or a hidden part, below this share of the first distance is nothing.
 _NEGLIGIBLE = 1e-6
+
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -51,10 +53,12 @@ class LocalWalk:
         self._problem = problem
         self._params = params
         everyone = params.selection == "all"
+        led = _part_to_approach(problem)
+        self._approaches = led.approaches
         self._guide = Guide(
-            problem,
+            led,
             route="direct" if everyone else params.route,
-            selected_units=problem.units.size if everyone else params.selected_units,
+            selected_units=led.units.size if everyone else params.selected_units,
         )
         self._points = problem.points.copy()
         self._least = DAMPING if params.damping is None else params.damping
@@ -104,6 +108,7 @@ class LocalWalk:
         problem, params = self._problem, self._params
         points = self._points[rows]
         distances = ranked(problem, points, rows)
+        nearness = distances / np.maximum(distances.min(axis=1, keepdims=True), _TINY)
         selected = self._guide.select(rows, distances)
         chosen = selected.shape[1]
         np.put_along_axis(distances, selected, -1.0, axis=1)
@@ -118,6 +123,13 @@ class LocalWalk:
         weights[:, :chosen] = self._strength[selected]
         change = np.zeros(units.shape)
         change[:, :chosen] = -params.rate * self._sign[selected] * within[:, :chosen]
+        if self._approaches and (problem.directions < 0).any():
+            # A unit to keep away from pushes only where it is about to win: a distance that is to
+            # grow by a share of itself would otherwise outgrow what the point is led to.
+            close = np.take_along_axis(nearness, units, axis=1) <= CLOSE
+            pushing = close & (self._sign[units] < 0)
+            change[pushing] = params.rate * within[pushing]
+            weights[pushing] = self._strength[units][pushing]
         step = local_step(
             hull, weights=weights, change=change, damping=self._damping[rows], cost=problem.cost
         )
@@ -141,7 +153,7 @@ class LocalWalk:
         fresh = np.isnan(self._first_distance[rows])
         if fresh.any():
             length = distance + self._guide.length_after(rows)
-            if not self._problem.approaches:
+            if not self._approaches:
                 length = way_out(self._problem)[rows]
             self._first_distance[rows[fresh]] = length[fresh]
         if self._params.max_step is not None:
@@ -150,7 +162,7 @@ class LocalWalk:
         return np.maximum(pace, np.finfo(np.float64).tiny)
 
     def _landed(self, rows: IntArray, hull: LocalHull, distance: FloatArray) -> BoolArray:
-        if not self._problem.approaches:
+        if not self._approaches:
             return np.zeros(rows.shape, dtype=np.bool_)
         offset = hull.corners - hull.corners[:, :1, :]
         spacing = np.sqrt(np.einsum("nar,nar->n", offset, offset) / offset.shape[1])
@@ -171,7 +183,7 @@ class LocalWalk:
         was; after landing the rest goes at the walk's pace.
         """
         keep = self._params.detail
-        if keep is None or keep == 1.0 or not self._problem.approaches:
+        if keep is None or keep == 1.0 or not self._approaches:
             return np.zeros_like(hull.hidden)
         first = np.maximum(self._first_distance[rows], np.finfo(np.float64).tiny)
         left = (distance + self._guide.length_after(rows)) / first
@@ -211,6 +223,20 @@ def _shortened(moves: FloatArray, longest: FloatArray) -> FloatArray:
     """Return the moves (N, D), none longer than ``longest`` (N,)."""
     length = np.maximum(_lengths(moves), np.finfo(np.float64).tiny)
     return np.asarray(moves * np.clip(longest / length, 0.0, 1.0)[:, np.newaxis])
+
+
+def _part_to_approach(problem: SteeringProblem) -> SteeringProblem:
+    """Return the problem of the target's units to approach, if it has others to leave as well."""
+    toward = problem.directions > 0
+    if toward.all() or not toward.any():
+        return problem
+    return replace(
+        problem,
+        units=problem.units[toward],
+        goals=problem.goals[:, toward],
+        directions=problem.directions[toward],
+        weights=problem.weights[toward],
+    )
 
 
 def _with_hidden_direction(hull: LocalHull) -> LocalHull:

@@ -77,7 +77,8 @@ class Target:
     def several(cls, *weighted: tuple[Target, float]) -> Target:
         """Return several targets at once, each with its weight; some may be ``away``.
 
-        A point has arrived when it has arrived at every one to approach, or to leave.
+        A point has arrived when its best matching unit belongs to one of those to approach (if
+        any) and to none of those to leave.
         """
         return cls(kind="several", value=weighted)
 

@@ -7,7 +7,6 @@ import pytest
 
 import musicfw as mf
 from musicfw.control.kmeans_line import KmeansLineParams
-from musicfw.errors import MusicfwError
 from musicfw.geometry import squared_distances
 
 EPS = np.finfo(np.float64).eps
@@ -121,7 +120,7 @@ def test_with_one_unit_in_the_target_the_cluster_mean_is_the_straight_line():
 )
 def test_the_cluster_mean_refuses_a_target_without_units_to_approach(target):
     with pytest.raises(
-        MusicfwError, match=r"target: the policy 'cluster-mean' needs units to approach, not"
+        mf.UsageError, match=r"target: the policy 'cluster-mean' needs units to approach, not"
     ):
         walk("cluster-mean", target)
 
@@ -138,7 +137,7 @@ def test_the_kmeans_line_ends_at_the_nearest_centre_of_the_target():
     # With three clear clouds and enough iterations the centres are the clouds' means, unless two
     # first centres fall into one cloud; this seed does not.
     path = walk("kmeans-line", centres=3, iterations=20, seed=2)
-    means = np.array([X[LABELS == name].mean(axis=0) for name in "abc"])
+    means = np.array([X[name == LABELS].mean(axis=0) for name in "abc"])
     np.testing.assert_allclose(own_kmeans(X, means, 3), means, rtol=0, atol=100 * EPS)
     np.testing.assert_allclose(
         path.points[-1], np.broadcast_to(means[1], (6, 3)), rtol=0, atol=1000 * EPS
@@ -146,10 +145,8 @@ def test_the_kmeans_line_ends_at_the_nearest_centre_of_the_target():
 
 
 @pytest.mark.parametrize("centres", [None, 3, 9, 30])
-def test_after_enough_iterations_every_end_is_the_mean_of_some_data(centres):
+def test_every_end_of_the_kmeans_line_lies_among_data_of_the_target(centres):
     ends = walk("kmeans-line", centres=centres, iterations=60).points[-1]
-    # A centre at rest is a fixed point: the mean of the rows that are nearer to it than … to the
-    # others. Its cell is not known here, but some ball about it holds rows of b only.
     nearest = squared_distances(ends, X).argmin(axis=1)
     assert set(LABELS[nearest]) == {"b"}
     assert set(np.unique(BOOK.labels[BOOK.best_matching_units(ends)])) == {"b"}
@@ -207,14 +204,15 @@ def test_the_reference_is_left_as_it_was():
 
 def test_the_kmeans_line_needs_data():
     with pytest.raises(
-        MusicfwError, match=r"reference: the policy 'kmeans-line' needs data .* give steer reference="
+        mf.UsageError,
+        match=r"reference: the policy 'kmeans-line' needs data .* give steer reference=",
     ):
         walk("kmeans-line", reference=None)
 
 
 def test_the_kmeans_line_refuses_to_move_away():
     with pytest.raises(
-        MusicfwError, match=r"target: the policy 'kmeans-line' needs units to approach"
+        mf.UsageError, match=r"target: the policy 'kmeans-line' needs units to approach"
     ):
         walk("kmeans-line", mf.Target.label("a", away=True))
 

@@ -668,3 +668,13 @@ def test_provenance_does_without_the_metadata_of_a_library(spec, tmp_path, monke
     monkeypatch.setattr("musicfw.provenance._LIBRARIES", ("musicfw", "surely-not-installed"))
     versions = mf.run(spec, out=tmp_path / "out").provenance["versions"]
     assert versions["surely-not-installed"] == "unknown"
+
+
+def test_a_policy_that_looks_at_data_is_given_the_training_rows(tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC.replace("use: straight-line", "use: kmeans-line"))
+    result = mf.run(spec, out=tmp_path / "out")
+    (path,) = (p for p in result.trajectories.values() if p.policy == "kmeans-line")
+    # Lines to centres of the data: straight, and not to prototypes.
+    ends = path.scaling.to_map(path.points[-1])
+    assert (path.codebook.squared_distances(ends).min(axis=1) > 0.0).any()

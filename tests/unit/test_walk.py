@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import musicfw as mf
 from musicfw.api import Move, NoParams, PolicyFactory
-from musicfw.control.guide import _CLOSE
+from musicfw.control.guide import CLOSE
 
 seeds = st.integers(0, 2**32 - 1)
 FORMS = [
@@ -235,7 +235,7 @@ def test_a_path_passes_its_waypoints_in_order(seed, form, route):
     for n in range(3):
         passed = 0
         for squared in d[:, n]:
-            near = squared[way[passed]] <= (_CLOSE + 1e-9) * squared.min()
+            near = squared[way[passed]] <= (CLOSE + 1e-9) * squared.min()
             if near and passed < len(way) - 1:
                 passed += 1
         assert passed == len(way) - 1
@@ -246,7 +246,7 @@ def test_a_path_may_come_back_to_a_unit():
     path = mf.steer(codebook, [[0.0, 0.1]], target=mf.Target.path([0, 2, 0]), steps=300)
     assert path.reached.all()
     d = path.squared_distances()[:, 0]
-    assert (d[:, 2] <= _CLOSE * d.min(axis=1)).any()
+    assert (d[:, 2] <= CLOSE * d.min(axis=1)).any()
 
 
 @settings(max_examples=25)
