@@ -16,7 +16,7 @@ from musicfw.control.straight_line import Line, line_to
 from musicfw.errors import UsageError
 from musicfw.geometry import best_matching_units, squared_distances
 from musicfw.som.initialization import sampled_rows
-from musicfw.som.native import statistics
+from musicfw.som.statistics import statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
