@@ -248,14 +248,7 @@ class NativeBackend:
         assert first is not None  # there is at least one update
         last = data.statistics(first.rows, reached.prototypes).quantization_error
         errors[reached.updates - 1] = last
-        return RawMap(
-            prototypes=reached.prototypes + data.centre,
-            history={
-                "quantization_error": errors[: reached.updates],
-                "radius": radii[: reached.updates],
-            },
-            interrupted=interrupted,
-        )
+        return _raw_map(reached, data.centre, errors, radii, interrupted=interrupted)
 
     def _updates(self, problem: TrainingProblem) -> int:
         return self.params.updates(points=problem.points.shape[0], units=problem.lattice.units)
@@ -287,12 +280,8 @@ class NativeBackend:
             )
         params, points = self.params, problem.points.shape[0]
         radii = radius_schedule(params, problem.lattice, updates=self._updates(problem))
-        rates = decay(
-            params.learning_rate,
-            params.learning_rate_end,
-            steps=radii.size,
-            name=params.radius_decay,
-        )
+        ends = params.learning_rate, params.learning_rate_end
+        rates = decay(*ends, steps=radii.size, name=params.radius_decay)
         errors = np.empty(radii.size // points)
         reached = Reached.load(problem.checkpoint, errors) or Reached(prototypes=prototypes)
         interrupted = False
@@ -318,14 +307,24 @@ class NativeBackend:
             if not reached.updates:
                 raise
             interrupted = True
-        return RawMap(
-            prototypes=reached.prototypes + data.centre,
-            history={
-                "quantization_error": errors[: reached.updates],
-                "radius": radii[points - 1 :: points][: reached.updates],
-            },
-            interrupted=interrupted,
-        )
+        last = radii[points - 1 :: points]
+        return _raw_map(reached, data.centre, errors, last, interrupted=interrupted)
+
+
+def _raw_map(
+    reached: Reached,
+    centre: FloatArray,
+    errors: FloatArray,
+    radii: FloatArray,
+    *,
+    interrupted: bool,
+) -> RawMap:
+    done = reached.updates
+    return RawMap(
+        prototypes=reached.prototypes + centre,
+        history={"quantization_error": errors[:done], "radius": radii[:done]},
+        interrupted=interrupted,
+    )
 
 
 NATIVE = BackendFactory(

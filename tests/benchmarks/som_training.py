@@ -90,6 +90,11 @@ SIDES = {
     "native (defaults)": ("ours", NATIVE_SETUP, NATIVE.format(options="")),
     "native +1 full": ("ours", NATIVE_SETUP, NATIVE.format(options=", full_epochs=1")),
     "native batch 10": ("ours", NATIVE_SETUP, NATIVE.format(options=BATCH10)),
+    "native batch 10 float32": (
+        "ours",
+        NATIVE_SETUP,
+        NATIVE.format(options=BATCH10 + ", dtype='float32'"),
+    ),
     "native batch 10 compiled": (
         "ours",
         COMPILED_SETUP,
