@@ -76,7 +76,7 @@ class MusicParams:
         "spread evenly over the steps, else no limit.",
     )
     detail: Annotated[float, Ge(0), Le(1)] | None = param(
-        0.4,
+        0.35,
         help="With scope local: share of the point's hidden part (what lies outside the hull of "
         "the active prototypes: the texture that prototypes average away) that is kept until "
         "the point lands; then it goes, unless detail is 1. null leaves it to the MUSIC step.",

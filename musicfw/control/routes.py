@@ -19,6 +19,8 @@ Route = Literal["direct", "lattice", "core"]
 
 # Neighbours of a prototype in a codebook without a lattice: as many as a square lattice gives.
 _NEAREST = 8
+# A part of the target is an island if its squared depth is below this share of the deepest part's.
+_ISLAND = 0.25
 _NO_UNIT = -9999  # what scipy's dijkstra writes where there is no predecessor
 
 
@@ -39,7 +41,7 @@ def routes(
         direct: the target unit whose prototype is nearest. lattice: the shortest path over the
         lattice from the point's best matching unit to the target. core: straight to the nearest
         target unit, then over the target's own units to its core, the unit whose prototype is
-        farthest from every prototype outside the target.
+        farthest from every prototype outside the target (islands of the target are passed by).
     """
     nearest = units[distances[:, units].argmin(axis=1)]
     if route == "direct" or units.size == codebook.units:
@@ -55,8 +57,11 @@ def routes(
         ]
         return tuple(np.array(way[1:] or way) for way in ends)
     inside = np.isin(np.arange(codebook.units), units)
-    onward = _onward_to_core(np.where(inside[:, np.newaxis] & inside, graph, 0.0), between, inside)
-    return tuple(np.array(_follow(onward, unit)) for unit in nearest)
+    part, cores = _parts(np.where(inside[:, np.newaxis] & inside, graph, 0.0), between, inside)
+    onward = _onward(np.where(part[:, np.newaxis] == part, graph, 0.0), cores)
+    open_to = units[np.isin(part[units], part[cores])]
+    entries = open_to[distances[:, open_to].argmin(axis=1)]
+    return tuple(np.array(_follow(onward, unit)) for unit in entries)
 
 
 def _graph(codebook: Codebook, between: FloatArray) -> FloatArray:
@@ -84,19 +89,25 @@ def _onward(graph: FloatArray, goals: IntArray) -> IntArray:
     return np.asarray(onward, dtype=np.intp)
 
 
-def _onward_to_core(graph: FloatArray, between: FloatArray, inside: BoolArray) -> IntArray:
-    """Return the next unit on the way to the core of each connected part of the target."""
+def _parts(graph: FloatArray, between: FloatArray, inside: BoolArray) -> tuple[IntArray, IntArray]:
+    """Return the connected part of each unit, shape (M,), and the cores of those worth entering.
+
+    A part whose core lies much nearer to the outside than the deepest one is an island at a border,
+    a unit or two that look like their neighbours: being there is hardly being in the target.
+    """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
     depth = np.where(inside, between[:, ~inside].min(axis=1), -1.0)
-    _, part = connected_components(csr_array(graph), directed=False)
+    _, labels = connected_components(csr_array(graph), directed=False)
+    part = np.asarray(labels, dtype=np.intp)
     best: dict[int, int] = {}
     for unit in np.flatnonzero(inside):
         holder = best.setdefault(int(part[unit]), int(unit))
         if depth[unit] > depth[holder]:
             best[int(part[unit])] = int(unit)
-    return _onward(graph, np.array(sorted(best.values()), dtype=np.intp))
+    cores = np.array(sorted(best.values()), dtype=np.intp)
+    return part, cores[depth[cores] >= _ISLAND * depth[cores].max()]
 
 
 def _follow(onward: IntArray, unit: int) -> list[int]:

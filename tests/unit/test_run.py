@@ -672,9 +672,8 @@ def test_provenance_does_without_the_metadata_of_a_library(spec, tmp_path, monke
 
 def test_a_policy_that_looks_at_data_is_given_the_training_rows(tmp_path):
     spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC.replace("use: straight-line", "use: kmeans-line"))
-    result = mf.run(spec, out=tmp_path / "out")
-    (path,) = (p for p in result.trajectories.values() if p.policy == "kmeans-line")
-    # Lines to centres of the data: straight, and not to prototypes.
+    spec.write_text(SPEC.replace("{id: units, use: music,", "{id: units, use: kmeans-line,"))
+    path = mf.run(spec, out=tmp_path / "out").trajectories["units"]
+    # Lines to centres of the data, not to prototypes.
     ends = path.scaling.to_map(path.points[-1])
     assert (path.codebook.squared_distances(ends).min(axis=1) > 0.0).any()
