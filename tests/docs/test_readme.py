@@ -23,15 +23,21 @@ def blocks(language):
 def test_the_python_example_recovers_digits_and_moves_them(capsys):
     pytest.importorskip("sklearn", reason="the example uses scikit-learn's digits")
     names = {}
-    exec(blocks("python")[0], names)
+    example, constrained, _ = blocks("python")
+    exec(example, names)
     assert abs(names["inverted"].points - names["X"][:200]).max() < 1e-8
     assert names["path"].points.shape == (61, 5, 64)
     assert "196 prototypes span" in capsys.readouterr().out
+    exec(constrained, names)
+    moved = names["change"].points - names["X"][0]
+    assert not moved[:, :, [3, 4]].any()
+    assert names["change"].reached.all()
+    assert capsys.readouterr().out.count("%") == 3
 
 
 def test_the_plugin_example_is_a_solver_that_works():
     names = {}
-    exec(blocks("python")[1], names)
+    exec(blocks("python")[2], names)
     plugin = SimpleNamespace(__name__="readme", musicfw_solvers=names["musicfw_solvers"])
     registry = mf.Registry.from_modules(plugin)
     rng = np.random.default_rng(0)
