@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from annotated_types import Ge, Lt, MinLen
+from annotated_types import Ge, Gt, Lt, MinLen
 
 from musicfw.api import Factory, param
 from musicfw.errors import Problem
@@ -126,6 +126,16 @@ class ControlSpec:
     steps: Positive = param(100, help="Greatest number of steps.")
     until: Literal["settled", "arrived"] = param(
         "settled", help="Stop a point when it settles, or as soon as it arrives in the target."
+    )
+    frozen: tuple[int | str, ...] = param(
+        (), help="Features that may not change, by number or name."
+    )
+    lower: float | None = param(None, help="Bound that no feature may fall below.")
+    upper: float | None = param(None, help="Bound that no feature may rise above.")
+    off_manifold: Annotated[float, Gt(0)] | None = param(
+        None,
+        help="Stop a point before it is farther from the map than this multiple of what 99 % of "
+        "the training data are.",
     )
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(musicfw.__file__).parent
 LAYERS = (
     {"errors"},
     {"arrays", "atomic", "yaml12"},
-    {"yamlpos", "lattice", "geometry"},
+    {"yamlpos", "lattice", "geometry", "status"},
     {"types"},
     {"api", "scaling"},
     {"hookspecs", "som", "solvers", "datasets", "expected"},

@@ -677,3 +677,13 @@ def test_a_policy_that_looks_at_data_is_given_the_training_rows(tmp_path):
     # Lines to centres of the data, not to prototypes.
     ends = path.scaling.to_map(path.points[-1])
     assert (path.codebook.squared_distances(ends).min(axis=1) > 0.0).any()
+
+
+def test_constraints_of_a_walk_are_kept(tmp_path):
+    spec = tmp_path / "spec.yaml"
+    limits = "{id: units, use: music, frozen: [1], lower: -40.0, upper: 40.0, off_manifold: 5.0,"
+    spec.write_text(SPEC.replace("{id: units, use: music,", limits))
+    path = mf.run(spec, out=tmp_path / "out").trajectories["units"]
+    assert not np.ptp(path.points[:, :, 1], axis=0).any()
+    assert np.ptp(path.points[:, :, 0], axis=0).any()
+    assert np.abs(path.points).max() <= 40.0
