@@ -274,7 +274,8 @@ def main() -> None:
         click.echo("interrupted; finished stages of a run are kept for --resume", err=True)
         sys.exit(_INTERRUPTED)
     except MusicfwError as err:
-        click.echo(str(err) if str(err).count("error[") else f"error: {err}", err=True)
+        message = " ".join([str(err), *getattr(err, "__notes__", ())])
+        click.echo(message if message.count("error[") else f"error: {message}", err=True)
         sys.exit(err.exit_code)
     except BrokenPipeError:
         sys.stderr.close()

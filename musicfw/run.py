@@ -152,8 +152,10 @@ class _Run:
             result = self._stages(data)
             self._report(result, data)
             return self._finish(result)
-        except BaseException:
+        except BaseException as err:
             discard_unfinished(self.partial)
+            if self.partial.exists():
+                err.add_note(f"Finished stages are kept in {self.partial}: go on with --resume.")
             raise
 
     def _stages(self, data: RunData) -> RunResult:

@@ -445,6 +445,9 @@ def test_as_a_process_a_crashing_plugin_ends_with_3(site, spec, tmp_path):
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
     assert "failed in factorise: ZeroDivisionError: by design" in done.stderr
+    # The map is trained by then, and not lost.
+    assert "Finished stages are kept in" in done.stderr
+    assert (tmp_path / "o.partial" / "map.npz").exists()
 
 
 def test_a_reader_that_leaves_early_is_no_error():
