@@ -149,11 +149,16 @@ def affine_rank(singular_values: FloatArray, prototypes: FloatArray) -> int:
     """Return how many singular values of the centred prototypes are above rounding."""
     if singular_values.size == 0 or singular_values[0] == 0.0:
         return 0
-    eps = np.finfo(np.float64).eps
+    return int(np.count_nonzero(singular_values > rank_tolerance(singular_values, prototypes)))
+
+
+def rank_tolerance(singular_values: FloatArray, prototypes: FloatArray) -> float:
+    """Return what rounding makes of a singular value 0: of the product, and of the storage."""
+    eps = float(np.finfo(np.float64).eps)
     units, dimension = prototypes.shape
-    relative = max(units, dimension) * eps * singular_values[0]
-    storage = np.sqrt(units) * eps * np.abs(prototypes).max()
-    return int(np.count_nonzero(singular_values > max(relative, storage)))
+    largest = float(singular_values[0]) if singular_values.size else 0.0
+    storage = float(np.sqrt(units)) * eps * float(np.abs(prototypes).max())
+    return float(max(max(units, dimension) * eps * largest, storage))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,10 +95,7 @@ class GlobalWalk:
         for first in range(0, moving.size, BLOCK):
             self.step(moving[first : first + BLOCK])
         if not self._bounded:
-            # As a displacement, so that a point that did not move is the input bit for bit.
-            moved = (self._state.a - self._first[0]) @ self._system.directions.T
-            moved += (self._state.s - self._first[1])[:, np.newaxis] * self._state.normal
-            self._points = self._problem.points + moved
+            self._points = self._decoded(slice(None))
         return Move(points=self._points.copy(), settled=self._settled.copy())
 
     def step(self, rows: IntArray) -> None:
@@ -156,9 +153,10 @@ class GlobalWalk:
         )
         return step, change, units
 
-    def _decoded(self, rows: IntArray) -> FloatArray:
+    def _decoded(self, rows: IntArray | slice) -> FloatArray:
         if self._bounded:
             return self._points[rows]
+        # As a displacement, so that a point that did not move is the input bit for bit.
         moved = (self._state.a[rows] - self._first[0][rows]) @ self._system.directions.T
         moved += (self._state.s - self._first[1])[rows, np.newaxis] * self._state.normal[rows]
         return np.asarray(self._problem.points[rows] + moved)

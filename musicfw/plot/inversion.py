@@ -220,7 +220,8 @@ def singular_values(codebook: Codebook, *, ax: Axes | None = None) -> Axes:
     offset = W - W.mean(axis=0)
     sigma = np.linalg.svd(offset - offset.mean(axis=0), compute_uv=False)
     rank = geometry.affine_rank(sigma, W)
-    tolerance = rank_tolerance(W, sigma)
+    # All prototypes equal and zero: any positive number serves as the end of a log axis.
+    tolerance = geometry.rank_tolerance(sigma, W) or _EPS
     ax = new_axes(ax, size=(6.5, 3.4))
     floor = tolerance / 100.0
     kept = np.arange(1, sigma.size + 1) <= rank
@@ -244,12 +245,3 @@ def singular_values(codebook: Codebook, *, ax: Axes | None = None) -> Axes:
     plain_legend(ax, entries, loc="best")
     set_title(ax, "Singular values of the centred prototypes")
     return ax
-
-
-def rank_tolerance(prototypes: FloatArray, singular_values: FloatArray) -> float:
-    """Return the value above which `geometry.affine_rank` counts a singular value."""
-    units, dimension = prototypes.shape
-    largest = float(singular_values[0]) if singular_values.size else 0.0
-    storage = float(np.sqrt(units)) * _EPS * float(np.abs(prototypes).max())
-    # All prototypes equal and zero: any positive number serves as the end of a log axis.
-    return max(max(units, dimension) * _EPS * largest, storage) or _EPS

@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 
 from musicfw import plot
 from musicfw.errors import UsageError
-from musicfw.geometry import affine_rank
+from musicfw.geometry import affine_rank, rank_tolerance
 from musicfw.lattice import Lattice
-from musicfw.plot.inversion import rank_tolerance
 from musicfw.plot.paths import walk_segments
 from musicfw.types import Codebook, Scaling, StopReason, Trajectory
 
@@ -259,7 +258,7 @@ def test_singular_values_mark_the_affine_rank_and_its_tolerance(rank):
     W = rng.normal(size=(9, rank)) @ rng.normal(size=(rank, 6)) + 3.0
     offset = W - W.mean(axis=0)
     sigma = np.linalg.svd(offset - offset.mean(axis=0), compute_uv=False)
-    assert affine_rank(sigma, W) == np.count_nonzero(sigma > rank_tolerance(W, sigma)) == rank
+    assert affine_rank(sigma, W) == np.count_nonzero(sigma > rank_tolerance(sigma, W)) == rank
     ax = plot.singular_values(Codebook(prototypes=W))
     assert is_png(ax)
     if rank:
