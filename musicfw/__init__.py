@@ -14,7 +14,9 @@ What is heavy (matplotlib, pydantic, minisom) is imported only where it is used.
 
 from __future__ import annotations
 
+from musicfw.codebook import Codebook
 from musicfw.control.targets import Target
+from musicfw.dataset import Dataset, Scaling
 from musicfw.errors import (
     DataError,
     MusicfwError,
@@ -31,21 +33,12 @@ from musicfw.invert import Inverter, invert, well_posedness
 from musicfw.lattice import Lattice
 from musicfw.plugins import PluginRecord, Registry, load_registry
 from musicfw.run import run
+from musicfw.status import Status, StopReason
 from musicfw.steer import steer
 from musicfw.store import load_map, save_map
 from musicfw.stream import StreamTrainer, train_stream
 from musicfw.train import train
-from musicfw.types import (
-    Codebook,
-    Dataset,
-    Inversion,
-    RunResult,
-    Scaling,
-    Status,
-    StopReason,
-    TrainedMap,
-    Trajectory,
-)
+from musicfw.types import Inversion, RunResult, TrainedMap, Trajectory
 
 __version__ = "0.1.0"
 

@@ -29,9 +29,10 @@ import numpy.typing as npt
 import pluggy
 
 from musicfw.arrays import BoolArray, FloatArray, IntArray
+from musicfw.codebook import Codebook
+from musicfw.dataset import Dataset
 from musicfw.geometry import CentredSystem
 from musicfw.lattice import Lattice
-from musicfw.types import Codebook, Dataset
 
 __all__ = [
     "Backend",

@@ -21,12 +21,12 @@ import numpy.typing as npt
 import scipy.sparse
 
 from musicfw.arrays import FloatArray, IntArray
+from musicfw.codebook import Codebook
 from musicfw.control.targets import Target
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.steer import steer
 from musicfw.train import train
-from musicfw.types import Codebook
 
 try:
     from imblearn.over_sampling.base import BaseOverSampler

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, IntArray
+from musicfw.dataset import Dataset
 from musicfw.errors import UsageError, did_you_mean
 from musicfw.evaluate import Evaluation, evaluate
 from musicfw.params import params_to_tree
 from musicfw.plugins import Registry
-from musicfw.types import Dataset, TrainedMap
+from musicfw.types import TrainedMap
 
 if TYPE_CHECKING:
     from musicfw.sections import EvaluateSpec, RunSpec

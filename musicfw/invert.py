@@ -11,11 +11,14 @@ import numpy.typing as npt
 from musicfw import geometry
 from musicfw.api import CentredSystem, RawSolution, SolverFactory
 from musicfw.arrays import BoolArray, FloatArray, as_activations, read_only
+from musicfw.codebook import Codebook
+from musicfw.dataset import Scaling
 from musicfw.errors import UsageError
 from musicfw.geometry import WellPosedness
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided
-from musicfw.types import Codebook, Inversion, Scaling, Status, TrainedMap
+from musicfw.status import Status
+from musicfw.types import Inversion, TrainedMap
 
 _EPS = float(np.finfo(np.float64).eps)
 # Rounding errors, with room: LAPACK's test ratios allow as much.

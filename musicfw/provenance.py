@@ -9,8 +9,8 @@ import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from musicfw.dataset import Dataset
 from musicfw.plugins import Registry
-from musicfw.types import Dataset
 
 if TYPE_CHECKING:
     from musicfw.spec import RunSpec

@@ -14,8 +14,9 @@ import numpy as np
 
 from musicfw import plot
 from musicfw.arrays import FloatArray, IntArray
+from musicfw.dataset import Dataset
 from musicfw.evaluate import Evaluation
-from musicfw.types import Dataset, RunResult, Trajectory
+from musicfw.types import RunResult, Trajectory
 
 _HOW_TO_READ = {
     "u_matrix": "Each cell is a unit, bright where its prototype differs from its neighbours': "

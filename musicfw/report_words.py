@@ -11,7 +11,8 @@ import numpy as np
 
 from musicfw.arrays import FloatArray
 from musicfw.evaluate import Evaluation
-from musicfw.types import Inversion, Status, StopReason, Trajectory
+from musicfw.status import Status, StopReason
+from musicfw.types import Inversion, Trajectory
 
 EXACT_WITHIN = 1e-8
 _WITHIN = "1e-8"

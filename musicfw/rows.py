@@ -11,9 +11,10 @@ import numpy as np
 
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.control.targets import Target, TargetKind
+from musicfw.dataset import Dataset
 from musicfw.errors import DataError, UsageError, did_you_mean, one_of
 from musicfw.plugins import Registry
-from musicfw.types import Dataset, TrainedMap
+from musicfw.types import TrainedMap
 
 if TYPE_CHECKING:
     from musicfw.spec import ControlSpec, RunSpec

@@ -31,6 +31,7 @@ from musicfw.run_directory import (
     load_run,
     partial_directory,
 )
+from musicfw.status import StopReason
 from musicfw.steer import steer
 from musicfw.store import (
     load_inversion,
@@ -42,7 +43,7 @@ from musicfw.store import (
     save_trajectory,
 )
 from musicfw.train import train
-from musicfw.types import Inversion, RunResult, StopReason, TrainedMap, Trajectory
+from musicfw.types import Inversion, RunResult, TrainedMap, Trajectory
 
 if TYPE_CHECKING:
     from musicfw.spec import ControlSpec, InvertSpec, RunSpec

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, as_matrix
+from musicfw.dataset import Scaling
 from musicfw.errors import DataError, UsageError, did_you_mean, one_of
-from musicfw.types import Scaling
 
 __all__ = ["ScalingKind", "fit_scaling"]
 

@@ -24,9 +24,10 @@ from musicfw.errors import DataError
 from musicfw.invert import Inverter
 from musicfw.lattice import Lattice, Topology
 from musicfw.som.quality import quantization_error
+from musicfw.status import Status
 from musicfw.stream import StreamTrainer
 from musicfw.train import train
-from musicfw.types import Status, TrainedMap
+from musicfw.types import TrainedMap
 
 __all__ = ["SOM"]
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from musicfw.api import PolicyFactory, SteeringProblem
 from musicfw.arrays import FloatArray, as_points, read_only
+from musicfw.codebook import Codebook
 from musicfw.control.constraints import (
     Constraints,
     Feature,
@@ -19,12 +20,13 @@ from musicfw.control.constraints import (
     to_map_units,
 )
 from musicfw.control.targets import ResolvedTarget, Target, resolve_target
+from musicfw.dataset import Scaling
 from musicfw.errors import UsageError
 from musicfw.geometry import squared_distances
 from musicfw.invert import codebook_and_scaling
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided
-from musicfw.types import Codebook, Scaling, TrainedMap, Trajectory
+from musicfw.types import TrainedMap, Trajectory
 from musicfw.walk import Rules, Until, walk
 
 

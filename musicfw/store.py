@@ -19,10 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.atomic import write_atomic
+from musicfw.codebook import Codebook
+from musicfw.dataset import Scaling
 from musicfw.errors import StoreError, UsageError
 from musicfw.geometry import WellPosedness
 from musicfw.lattice import Lattice
-from musicfw.types import Codebook, Inversion, Scaling, TrainedMap, Trajectory
+from musicfw.types import Inversion, TrainedMap, Trajectory
 
 _HISTORY = "history."
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, as_matrix
+from musicfw.codebook import Codebook
+from musicfw.dataset import Scaling
 from musicfw.errors import DataError, UsageError
 from musicfw.lattice import Lattice
 from musicfw.params import params_from_keywords, params_to_tree
@@ -25,7 +27,7 @@ from musicfw.som.native import NATIVE, NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.schedules import window_memory
 from musicfw.som.statistics import Statistics, WorkArray, statistics, update
-from musicfw.types import Codebook, Scaling, TrainedMap
+from musicfw.types import TrainedMap
 
 __all__ = ["StreamTrainer", "train_stream"]
 

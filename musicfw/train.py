@@ -13,6 +13,8 @@ import numpy.typing as npt
 from musicfw.api import BackendFactory, RawMap, TrainingProblem
 from musicfw.arrays import FloatArray, as_matrix, as_training_data, read_only
 from musicfw.checkpoint import FileCheckpoint, fingerprint
+from musicfw.codebook import Codebook
+from musicfw.dataset import Scaling, checked_image_shape, checked_names
 from musicfw.errors import UsageError
 from musicfw.geometry import nearest_squared_distances
 from musicfw.lattice import Lattice
@@ -22,7 +24,7 @@ from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.som.clusters import cluster_units
 from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import majority_labels
-from musicfw.types import Codebook, Scaling, TrainedMap, checked_image_shape, checked_names
+from musicfw.types import TrainedMap
 
 
 def train(

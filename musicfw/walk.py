@@ -14,7 +14,7 @@ from musicfw.api import Move, Steering, SteeringProblem
 from musicfw.arrays import BoolArray, FloatArray, IntArray, read_only
 from musicfw.control.targets import ResolvedTarget
 from musicfw.plugins import Provided
-from musicfw.types import StopReason
+from musicfw.status import StopReason
 
 Until = Literal["settled", "arrived"]
 

@@ -16,6 +16,7 @@ LAYERS = (
     {"errors"},
     {"arrays", "atomic", "yaml12"},
     {"yamlpos", "lattice", "geometry", "status"},
+    {"codebook", "dataset"},
     {"types"},
     {"api", "scaling"},
     {"hookspecs", "som", "solvers", "datasets", "expected"},

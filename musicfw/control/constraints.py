@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.arrays import BoolArray, FloatArray
+from musicfw.dataset import Scaling
 from musicfw.errors import UsageError, did_you_mean
-from musicfw.types import Scaling
 
 Feature = int | str
 PerFeature = float | Mapping[Feature, float] | npt.ArrayLike

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, IntArray, as_activations, as_unit_indices
+from musicfw.codebook import Codebook
 from musicfw.errors import UsageError, did_you_mean, one_of
 from musicfw.som.clusters import cluster_units
-from musicfw.types import Codebook
 
 TargetKind = Literal["units", "cell", "label", "cluster", "activations", "path", "several"]
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from musicfw import geometry
 from musicfw.arrays import FloatArray
+from musicfw.codebook import Codebook
 from musicfw.metrics import relative_errors
 from musicfw.plot.canvas import (
     INK,
@@ -27,7 +28,6 @@ from musicfw.plot.canvas import (
     tidy,
     with_gaps,
 )
-from musicfw.types import Codebook
 
 _EPS = float(np.finfo(np.float64).eps)
 _DOTS = 500

@@ -12,6 +12,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from musicfw.arrays import FloatArray, IntArray
+from musicfw.codebook import Codebook
+from musicfw.dataset import Scaling
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.plot.canvas import (
@@ -37,7 +39,6 @@ from musicfw.plot.canvas import (
     with_gaps,
     write_in_cells,
 )
-from musicfw.types import Codebook, Scaling
 
 _LEGEND_ENTRIES = 20
 

@@ -35,7 +35,8 @@ from musicfw.plot.canvas import (
 )
 from musicfw.plot.inversion import evenly
 from musicfw.plot.maps import lattice_of, neighbour_distances
-from musicfw.types import StopReason, Trajectory
+from musicfw.status import StopReason
+from musicfw.types import Trajectory
 
 FRACTIONS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 _STOP_WORDS = {reason: reason.name.lower().replace("_", " ") for reason in StopReason}

@@ -17,10 +17,10 @@ from annotated_types import Ge, Gt, Le
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem, param
 from musicfw.arrays import FloatArray, IntArray
+from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice, prototypes_by_unit, weights_by_cell
 from musicfw.som.quality import quantization_error
-from musicfw.types import Codebook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, IntArray, as_points
+from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
 from musicfw.geometry import squared_distances
 from musicfw.lattice import Lattice
 from musicfw.som.neighbourhoods import gaussian_neighbourhood
-from musicfw.types import Codebook
 
 # Elements per block of distances or differences: about 8 MB.
 _BLOCK_ELEMENTS = 1 << 20

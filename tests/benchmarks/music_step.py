@@ -17,9 +17,9 @@ import numpy as np
 import scipy.linalg
 
 from musicfw.api import SteeringProblem
+from musicfw.codebook import Codebook
 from musicfw.control.global_walk import BLOCK
 from musicfw.control.music import Music, MusicParams
-from musicfw.types import Codebook
 
 RATE, WEIGHT, DAMPING = 0.05, 20.0, 1e-3
 

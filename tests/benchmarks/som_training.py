@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
+from musicfw.codebook import Codebook
 from musicfw.lattice import Lattice
 from musicfw.som.quality import quantization_error, topographic_error
-from musicfw.types import Codebook
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 

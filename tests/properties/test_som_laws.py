@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musicfw.api import TrainingProblem
+from musicfw.codebook import Codebook
 from musicfw.lattice import Lattice
 from musicfw.som import MINISOM, NATIVE, quality
 from musicfw.som.neighbourhoods import gaussian_neighbourhood
 from musicfw.som.statistics import statistics, update
-from musicfw.types import Codebook
 
 EPS = np.finfo(np.float64).eps
 SEEDS = st.integers(0, 2**32 - 1)

@@ -3,11 +3,11 @@ import pytest
 from minisom import MiniSom
 
 from musicfw.api import TrainingProblem
+from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.som.minisom_adapter import MINISOM, MiniSomParams, prototypes_by_unit
 from musicfw.som.quality import quantization_error
-from musicfw.types import Codebook
 
 LATTICE = Lattice(rows=4, columns=5)
 POINTS = np.random.default_rng(0).normal(size=(60, 3))

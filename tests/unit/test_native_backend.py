@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from musicfw.api import TrainingProblem
+from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.som import musicfw_backends
@@ -17,7 +18,6 @@ from musicfw.som.native import NATIVE, NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import gaussian_neighbourhood
 from musicfw.som.quality import quantization_error
 from musicfw.som.statistics import Statistics, statistics, update
-from musicfw.types import Codebook
 
 EPS = np.finfo(np.float64).eps
 

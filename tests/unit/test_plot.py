@@ -11,11 +11,14 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from musicfw import plot
+from musicfw.codebook import Codebook
+from musicfw.dataset import Scaling
 from musicfw.errors import UsageError
 from musicfw.geometry import affine_rank, rank_tolerance
 from musicfw.lattice import Lattice
 from musicfw.plot.paths import walk_segments
-from musicfw.types import Codebook, Scaling, StopReason, Trajectory
+from musicfw.status import StopReason
+from musicfw.types import Trajectory
 
 LATTICES = [
     Lattice(rows=4, columns=5),

@@ -3,10 +3,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from musicfw.codebook import Codebook
 from musicfw.errors import DataError, UsageError
 from musicfw.lattice import Lattice
 from musicfw.som import quality
-from musicfw.types import Codebook
 
 LINE = Codebook(
     prototypes=np.array([[0.0], [10.0], [20.0], [30.0]]), lattice=Lattice(rows=1, columns=4)

@@ -13,21 +13,14 @@ import pytest
 from musicfw import plot
 from musicfw import report_words as words
 from musicfw.atomic import write_atomic
+from musicfw.codebook import Codebook
+from musicfw.dataset import Dataset, Scaling
 from musicfw.errors import StoreError
 from musicfw.geometry import centred_system, well_posedness
 from musicfw.lattice import Lattice
 from musicfw.report import ReportInputs, write_report
-from musicfw.types import (
-    Codebook,
-    Dataset,
-    Inversion,
-    RunResult,
-    Scaling,
-    Status,
-    StopReason,
-    TrainedMap,
-    Trajectory,
-)
+from musicfw.status import Status, StopReason
+from musicfw.types import Inversion, RunResult, TrainedMap, Trajectory
 
 NASTY = '<script>alert("x")</script> & $x_{'
 VOID = {"meta", "link", "img", "br"}

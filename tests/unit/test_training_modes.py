@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import musicfw as mf
 from musicfw.api import TrainingProblem
+from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.som.initialization import distant_rows
@@ -17,7 +18,6 @@ from musicfw.som.native import NATIVE, NativeParams
 from musicfw.som.neighbourhoods import GaussianNeighbourhood, gaussian_neighbourhood, neighbourhood
 from musicfw.som.quality import quantization_error, topographic_error
 from musicfw.som.schedules import decay, minibatch_steps, progressive_steps
-from musicfw.types import Codebook
 
 EPS = np.finfo(np.float64).eps
 FEW = settings(max_examples=25, deadline=None)

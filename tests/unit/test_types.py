@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import musicfw as mf
+from musicfw.dataset import Scaling
 from musicfw.geometry import WellPosedness
-from musicfw.types import Scaling
 
 PROTOTYPES = np.arange(12.0).reshape(4, 3) ** 1.5
 LATTICE = mf.Lattice(rows=2, columns=2)

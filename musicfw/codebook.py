@@ -1,0 +1,133 @@
+"""A codebook: the prototypes of a map, all that inversion and control need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musicfw import geometry
+from musicfw.arrays import FloatArray, IntArray, as_matrix, as_points, as_unit_indices, frozen
+from musicfw.errors import UsageError
+from musicfw.lattice import Lattice, prototypes_by_unit, weights_by_cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Codebook:
+    """The prototypes of a map: all that inversion and control need.
+
+    Parameters
+    ----------
+    prototypes : array_like, shape (M, D)
+        Prototypes (code vectors) w_i, finite.
+    lattice : Lattice, optional
+        Where the units lie; None for prototypes without one (from k-means, say).
+    labels : array_like of str, shape (M,), optional
+        Label of each unit (of most of its data); "" for a unit without data.
+    clusters : array_like of int, shape (M,), optional
+        Cluster number of each unit.
+    """
+
+    prototypes: FloatArray
+    lattice: Lattice | None = None
+    labels: npt.NDArray[np.str_] | None = None
+    clusters: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        prototypes = frozen(as_matrix(self.prototypes, name="Codebook.prototypes"))
+        object.__setattr__(self, "prototypes", prototypes)
+        units = prototypes.shape[0]
+        if units == 0:
+            raise UsageError("Codebook.prototypes: expected at least one prototype, got none")
+        if self.lattice is not None and self.lattice.units != units:
+            raise UsageError(
+                f"Codebook.lattice: expected {units} units, one per prototype, got "
+                f"{self.lattice.rows} × {self.lattice.columns} = {self.lattice.units}"
+            )
+        for name, dtype in (("labels", np.str_), ("clusters", np.intp)):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            if dtype is np.intp and np.asarray(given).dtype.kind not in "iu":
+                raise UsageError(
+                    f"Codebook.{name}: expected integers, got {np.asarray(given).dtype}"
+                )
+            value = frozen(given, dtype)
+            if value.shape != (units,):
+                raise UsageError(
+                    f"Codebook.{name}: expected shape ({units},), one per unit, got {value.shape}"
+                )
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_minisom(cls, som: Any) -> Codebook:
+        """Return the codebook of a `minisom.MiniSom`, rectangular or hexagonal."""
+        weights = np.asarray(som.get_weights(), dtype=np.float64)
+        columns, rows, _ = weights.shape
+        lattice = Lattice(rows=rows, columns=columns, topology=som.topology)
+        return cls(prototypes=prototypes_by_unit(weights, lattice), lattice=lattice)
+
+    def to_minisom(self, **options: Any) -> Any:
+        """Return a `minisom.MiniSom` with these prototypes; needs minisom.
+
+        Parameters
+        ----------
+        **options
+            Those of MiniSom but its size and topology: sigma, learning_rate, random_seed, ….
+
+        Raises
+        ------
+        UsageError
+            Without a lattice, and for a torus, which MiniSom does not have.
+        """
+        from minisom import MiniSom
+
+        lattice = self.lattice
+        if lattice is None or lattice.toroidal:
+            got = "none" if lattice is None else "a torus, which MiniSom does not have"
+            raise UsageError(f"Codebook.to_minisom: expected a planar lattice, got {got}")
+        som = MiniSom(
+            lattice.columns, lattice.rows, self.dimension, topology=lattice.topology, **options
+        )
+        som._weights = weights_by_cell(self.prototypes, lattice)
+        return som
+
+    @property
+    def units(self) -> int:
+        """Number of prototypes M."""
+        return int(self.prototypes.shape[0])
+
+    @property
+    def dimension(self) -> int:
+        """Number of features D."""
+        return int(self.prototypes.shape[1])
+
+    def squared_distances(
+        self, points: npt.ArrayLike, units: npt.ArrayLike | None = None
+    ) -> FloatArray:
+        """Return ``d_i = ||x − w_i||²`` of every point to every prototype (or to some units).
+
+        Parameters
+        ----------
+        points : array_like, shape (N, D) or (D,)
+            Points in the map's units.
+        units : array_like of int, shape (K,), optional
+            Only these units, in this order.
+
+        Returns
+        -------
+        ndarray, shape (N, M) or (N, K)
+            Squared Euclidean distances, never negative.
+        """
+        matrix = as_points(points, name="points", dimension=self.dimension)
+        prototypes = self.prototypes
+        if units is not None:
+            prototypes = prototypes[as_unit_indices(units, name="units", units=self.units)]
+        return geometry.squared_distances(matrix, prototypes)
+
+    def best_matching_units(self, points: npt.ArrayLike) -> IntArray:
+        """Return the number of the nearest prototype of every point, shape (N,)."""
+        matrix = as_points(points, name="points", dimension=self.dimension)
+        return geometry.best_matching_units(matrix, self.prototypes)
