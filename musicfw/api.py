@@ -228,11 +228,14 @@ class RawMap:
         What the backend recorded along the way; may be empty.
     interrupted : bool
         Whether the user stopped the training (KeyboardInterrupt) and this is how far it came.
+    relevances : ndarray, shape (D,) or (M, D), optional
+        How much each feature matters to the units, if the backend learns it: see `Codebook`.
     """
 
     prototypes: FloatArray
     history: Mapping[str, FloatArray] = field(default_factory=dict)
     interrupted: bool = False
+    relevances: FloatArray | None = None
 
 
 class Backend(Protocol):

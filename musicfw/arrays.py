@@ -157,6 +157,38 @@ def as_unit_indices(value: npt.ArrayLike, *, name: str, units: int) -> IntArray:
     return array.astype(np.intp)
 
 
+def as_relevances(value: npt.ArrayLike, *, name: str, units: int, dimension: int) -> FloatArray:
+    """Return relevances shared by all units (D,) or of each unit (M, D) as float64.
+
+    Raises
+    ------
+    UsageError
+        For another shape, and for what is no metric: numbers that are negative or not finite, and
+        a row without a positive number (every point would be at distance 0).
+    """
+    relevances = _as_float(value, name=name, column_names=None)
+    if relevances.shape not in ((dimension,), (units, dimension)):
+        raise UsageError(
+            f"{name}: expected shape ({dimension},), shared by all units, or ({units}, "
+            f"{dimension}), a row per unit, got {relevances.shape}"
+        )
+    bad = ~(np.isfinite(relevances) & (relevances >= 0.0))
+    if bad.any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise UsageError(
+            f"{name}: expected finite numbers of at least 0, got {relevances[place]} for "
+            + (f"unit {place[0]}, " if len(place) == 2 else "")
+            + f"feature {place[-1]}"
+        )
+    without = np.flatnonzero(~(relevances > 0.0).any(axis=-1))
+    if without.size:
+        whose = f" of unit {int(without[0])}" if relevances.ndim == 2 else ""
+        raise UsageError(
+            f"{name}: expected a number above 0 in every row, the relevances{whose} are all 0"
+        )
+    return relevances
+
+
 def _as_float(
     value: npt.ArrayLike,
     *,

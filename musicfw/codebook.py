@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw import geometry
-from musicfw.arrays import FloatArray, IntArray, as_matrix, as_points, as_unit_indices, frozen
+from musicfw.arrays import (
+    FloatArray,
+    IntArray,
+    as_matrix,
+    as_points,
+    as_relevances,
+    as_unit_indices,
+    frozen,
+)
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice, prototypes_by_unit, weights_by_cell
 
@@ -28,12 +36,16 @@ class Codebook:
         Label of each unit (of most of its data); "" for a unit without data.
     clusters : array_like of int, shape (M,), optional
         Cluster number of each unit.
+    relevances : array_like, shape (D,) or (M, D), optional
+        How much each feature matters in a distance, R in ``Σ_k R_ik (x_k − w_ik)²``: shared by all
+        units or of each unit; not negative, a number above 0 in every row. None is 1 everywhere.
     """
 
     prototypes: FloatArray
     lattice: Lattice | None = None
     labels: npt.NDArray[np.str_] | None = None
     clusters: IntArray | None = None
+    relevances: FloatArray | None = None
 
     def __post_init__(self) -> None:
         prototypes = frozen(as_matrix(self.prototypes, name="Codebook.prototypes"))
@@ -46,6 +58,14 @@ class Codebook:
                 f"Codebook.lattice: expected {units} units, one per prototype, got "
                 f"{self.lattice.rows} × {self.lattice.columns} = {self.lattice.units}"
             )
+        if self.relevances is not None:
+            relevances = as_relevances(
+                self.relevances,
+                name="Codebook.relevances",
+                units=units,
+                dimension=prototypes.shape[1],
+            )
+            object.__setattr__(self, "relevances", frozen(relevances))
         for name, dtype in (("labels", np.str_), ("clusters", np.intp)):
             given = getattr(self, name)
             if given is None:
@@ -80,7 +100,7 @@ class Codebook:
         Raises
         ------
         UsageError
-            Without a lattice, and for a torus, which MiniSom does not have.
+            Without a lattice, and for a torus or relevances, which MiniSom does not have.
         """
         from minisom import MiniSom
 
@@ -88,6 +108,11 @@ class Codebook:
         if lattice is None or lattice.toroidal:
             got = "none" if lattice is None else "a torus, which MiniSom does not have"
             raise UsageError(f"Codebook.to_minisom: expected a planar lattice, got {got}")
+        if self.relevances is not None:
+            raise UsageError(
+                "Codebook.to_minisom: MiniSom has no relevances, and would find other best "
+                "matching units; expected a codebook without"
+            )
         som = MiniSom(
             lattice.columns, lattice.rows, self.dimension, topology=lattice.topology, **options
         )
@@ -107,7 +132,7 @@ class Codebook:
     def squared_distances(
         self, points: npt.ArrayLike, units: npt.ArrayLike | None = None
     ) -> FloatArray:
-        """Return ``d_i = ||x − w_i||²`` of every point to every prototype (or to some units).
+        """Return ``d_i = Σ_k R_ik (x_k − w_ik)²`` of every point to every prototype (or to some).
 
         Parameters
         ----------
@@ -119,15 +144,16 @@ class Codebook:
         Returns
         -------
         ndarray, shape (N, M) or (N, K)
-            Squared Euclidean distances, never negative.
+            Squared distances, never negative; Euclidean ones if the codebook has no relevances.
         """
         matrix = as_points(points, name="points", dimension=self.dimension)
-        prototypes = self.prototypes
+        prototypes, relevances = self.prototypes, self.relevances
         if units is not None:
-            prototypes = prototypes[as_unit_indices(units, name="units", units=self.units)]
-        return geometry.squared_distances(matrix, prototypes)
+            some = as_unit_indices(units, name="units", units=self.units)
+            prototypes, relevances = prototypes[some], geometry.of_units(relevances, some)
+        return geometry.squared_distances(matrix, prototypes, relevances)
 
     def best_matching_units(self, points: npt.ArrayLike) -> IntArray:
         """Return the number of the nearest prototype of every point, shape (N,)."""
         matrix = as_points(points, name="points", dimension=self.dimension)
-        return geometry.best_matching_units(matrix, self.prototypes)
+        return geometry.best_matching_units(matrix, self.prototypes, self.relevances)

@@ -17,7 +17,6 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, as_points, frozen
 from musicfw.control.targets import Target
 from musicfw.errors import UsageError, did_you_mean
-from musicfw.geometry import squared_distances
 from musicfw.measures import (
     distance_to_data,
     frames_at_fractions,
@@ -293,7 +292,7 @@ def _along(
             here["sharpness"] = sharpness(points, image_shape)
         if data is not None:
             here["distance_to_data"] = distance_to_data(points, data)
-        in_map = squared_distances(path.scaling.to_map(points), path.codebook.prototypes)
+        in_map = path.codebook.squared_distances(path.scaling.to_map(points))
         here["distance_to_map"] = np.sqrt(in_map.min(axis=1))
         found |= {f"{measure} at {share:.0%}": values for measure, values in here.items()}
     order = sorted(found, key=lambda name: list(here).index(name.split(" at ")[0]))

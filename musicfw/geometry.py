@@ -23,44 +23,111 @@ from musicfw.arrays import FloatArray, IntArray, read_only
 _BLOCK_ELEMENTS = 1 << 20
 
 
-def squared_distances(points: FloatArray, prototypes: FloatArray) -> FloatArray:
-    """Return ``||x_n − w_i||²``, shape (N, M), by one matrix product about the centroid.
+def squared_distances(
+    points: FloatArray, prototypes: FloatArray, relevances: FloatArray | None = None
+) -> FloatArray:
+    """Return ``d_i = Σ_k R_ik (x_k − w_ik)²``, shape (N, M), by one or two matrix products.
 
-    Centring on the prototypes first removes most of the cancellation of
-    ``||x||² − 2 x·w + ||w||²``; what rounding leaves below zero is clipped.
+    Parameters
+    ----------
+    points : ndarray, shape (N, D)
+        x.
+    prototypes : ndarray, shape (M, D)
+        w_i.
+    relevances : ndarray, shape (D,) or (M, D), optional
+        R, shared by all units or one row per unit, not negative; all 1 by default.
+
+    Notes
+    -----
+    ``Σ R (x − w)² = (x∘x)·R_i − 2 x·(R_i∘w_i) + (w_i∘w_i)·R_i`` about a common centre, which
+    removes most of the cancellation; what rounding leaves below zero is clipped.
     """
-    centre = prototypes.mean(axis=0)
+    if relevances is not None and relevances.ndim == 1:
+        scale = np.sqrt(relevances)
+        return squared_distances(points * scale, prototypes * scale)
+    centre = centre_of(prototypes, relevances)
     V = prototypes - centre
     U = points - centre
-    squared: FloatArray = U @ V.T
+    weighted = V if relevances is None else relevances * V
+    squared: FloatArray = U @ weighted.T
     squared *= -2.0
-    squared += np.einsum("nd,nd->n", U, U)[:, np.newaxis]
-    squared += np.einsum("md,md->m", V, V)
+    if relevances is None:
+        squared += np.einsum("nd,nd->n", U, U)[:, np.newaxis]
+    else:
+        squared += (U * U) @ relevances.T
+    squared += np.einsum("md,md->m", weighted, V)
     np.maximum(squared, 0.0, out=squared)
     return squared
 
 
-def best_matching_units(points: FloatArray, prototypes: FloatArray) -> IntArray:
-    """Return ``argmin_i ||x_n − w_i||²``, shape (N,); of equals the lowest number."""
+def centre_of(prototypes: FloatArray, relevances: FloatArray | None = None) -> FloatArray:
+    """Return the mean of the prototypes, shape (D,); of those that a feature matters to, if any.
+
+    A prototype may lie anywhere in a feature that is irrelevant to it, however far.
+    """
+    if relevances is None or relevances.ndim == 1:
+        return np.asarray(prototypes.mean(axis=0))
+    total = relevances.sum(axis=0)
+    shares = np.where(total > 0.0, relevances, 1.0) / np.where(total > 0.0, total, len(prototypes))
+    return np.asarray(np.einsum("md,md->d", shares, prototypes))
+
+
+def best_matching_units(
+    points: FloatArray, prototypes: FloatArray, relevances: FloatArray | None = None
+) -> IntArray:
+    """Return the number of the nearest prototype, shape (N,); of equals the lowest."""
     count = points.shape[0]
     units = np.empty(count, dtype=np.intp)
     block = max(1, _BLOCK_ELEMENTS // prototypes.shape[0])
     for start in range(0, count, block):
         rows = slice(start, start + block)
-        units[rows] = squared_distances(points[rows], prototypes).argmin(axis=1)
+        units[rows] = squared_distances(points[rows], prototypes, relevances).argmin(axis=1)
     return units
 
 
-def nearest_squared_distances(points: FloatArray, prototypes: FloatArray) -> FloatArray:
-    """Return ``min_i ||x_n − w_i||²``, shape (N,)."""
-    winners = best_matching_units(points, prototypes)
+def nearest_squared_distances(
+    points: FloatArray, prototypes: FloatArray, relevances: FloatArray | None = None
+) -> FloatArray:
+    """Return the squared distance to the nearest prototype, shape (N,)."""
+    winners = best_matching_units(points, prototypes, relevances)
     nearest = np.empty(winners.shape)
     block = max(1, _BLOCK_ELEMENTS // prototypes.shape[1])
     for start in range(0, winners.size, block):
         rows = slice(start, start + block)
         offset = points[rows] - prototypes[winners[rows]]
-        nearest[rows] = np.einsum("nd,nd->n", offset, offset)
+        nearest[rows] = squared_lengths(offset, of_units(relevances, winners[rows]))
     return nearest
+
+
+def of_units(relevances: FloatArray | None, units: IntArray) -> FloatArray | None:
+    """Return the relevances of some units: None, (D,) as it is, or one row per unit."""
+    return relevances if relevances is None or relevances.ndim == 1 else relevances[units]
+
+
+def squared_lengths(offsets: FloatArray, relevances: FloatArray | None = None) -> FloatArray:
+    """Return ``Σ_k R_k v_k²`` of each offset v, shape (n,); R is None, (D,) or (n, D)."""
+    weighted = offsets if relevances is None else offsets * relevances
+    return np.asarray(np.einsum("nd,nd->n", weighted, offsets))
+
+
+def pair_squared_distances(
+    prototypes: FloatArray, relevances: FloatArray | None, first: IntArray, second: IntArray
+) -> FloatArray:
+    """Return squared distances between pairs of prototypes, shape (P,).
+
+    Two units that measure differently (relevances by unit) agree on the mean of both distances.
+    """
+    one, other = of_units(relevances, first), of_units(relevances, second)
+    both = None if one is None or other is None else 0.5 * (one + other)
+    return squared_lengths(prototypes[first] - prototypes[second], both)
+
+
+def prototype_squared_distances(
+    prototypes: FloatArray, relevances: FloatArray | None = None
+) -> FloatArray:
+    """Return squared distances between all prototypes, (M, M), as `pair_squared_distances`."""
+    between = squared_distances(prototypes, prototypes, relevances)
+    return between if relevances is None else np.asarray(0.5 * (between + between.T))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -114,6 +114,8 @@ class Inverter:
         if not tolerance >= 0:
             raise UsageError(f"tolerance: expected a number of at least 0, got {tolerance!r}")
         book, self._scaling = codebook_and_scaling(codebook)
+        if book.relevances is not None:
+            raise UsageError("invert: expected a codebook without relevances")
         self._provided: Provided = provided("solver", solver, registry)
         self._params = params_from_keywords(self._provided.factory, params)
         self._tolerance = tolerance

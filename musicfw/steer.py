@@ -99,6 +99,8 @@ def steer(
         If the policy fails or returns something of the wrong shape.
     """
     book, scaling = codebook_and_scaling(codebook)
+    if book.relevances is not None:
+        raise UsageError("steer: expected a codebook without relevances")
     names = codebook.feature_names if isinstance(codebook, TrainedMap) else None
     _check_call(target, steps, until)
     chosen = provided("policy", policy, registry)

@@ -134,7 +134,7 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def save_map(path: Path, trained: TrainedMap) -> Path:
-    """Write a trained map: ``prototypes``, ``lattice`` (JSON text), scaling, labels and story."""
+    """Write a trained map: ``prototypes``, ``lattice`` (JSON text), what else it has, its story."""
     book = trained.codebook
     arrays: dict[str, npt.ArrayLike] = {
         "prototypes": book.prototypes,
@@ -157,6 +157,8 @@ def save_map(path: Path, trained: TrainedMap) -> Path:
         arrays["labels"] = book.labels
     if book.clusters is not None:
         arrays["clusters"] = book.clusters
+    if book.relevances is not None:
+        arrays["relevances"] = book.relevances
     for name, values in trained.history.items():
         arrays[_HISTORY + name] = values
     return save_arrays(path, arrays)
@@ -197,6 +199,7 @@ def _map_from(arrays: Mapping[str, npt.NDArray[Any]]) -> TrainedMap:
         lattice=None if lattice == "null" else Lattice.from_json(lattice),
         labels=arrays.get("labels"),
         clusters=arrays.get("clusters"),
+        relevances=arrays.get("relevances"),
     )
     story = json.loads(str(arrays.get("story", "{}")))
     names, shape = story.get("feature_names"), story.get("image_shape")

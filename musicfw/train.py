@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem
-from musicfw.arrays import FloatArray, as_matrix, as_training_data, read_only
+from musicfw.arrays import (
+    FloatArray,
+    IntArray,
+    as_matrix,
+    as_relevances,
+    as_training_data,
+    read_only,
+)
 from musicfw.checkpoint import FileCheckpoint, fingerprint
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling, checked_image_shape, checked_names
@@ -131,12 +138,11 @@ def train(
         raw = _fit_kept(
             chosen, resolved_params, problem, facts, path=checkpoint, every_s=checkpoint_every_s
         )
-    codebook = Codebook(prototypes=raw.prototypes, lattice=lattice)
-    codebook = Codebook(
-        prototypes=raw.prototypes,
-        lattice=lattice,
+    codebook = Codebook(prototypes=raw.prototypes, lattice=lattice, relevances=raw.relevances)
+    codebook = replace(
+        codebook,
         labels=None if text_labels is None else majority_labels(codebook, scaled, text_labels),
-        clusters=None if clusters is None else cluster_units(raw.prototypes, clusters=clusters),
+        clusters=None if clusters is None else _clusters(codebook, clusters),
     )
     return TrainedMap(
         codebook=codebook,
@@ -148,15 +154,19 @@ def train(
         interrupted=raw.interrupted,
         feature_names=names,
         image_shape=shape,
-        distance_quantiles=_distance_quantiles(scaled, raw.prototypes),
+        distance_quantiles=_distance_quantiles(scaled, codebook),
     )
 
 
-def _distance_quantiles(points: FloatArray, prototypes: FloatArray) -> FloatArray:
+def _clusters(codebook: Codebook, clusters: int) -> IntArray:
+    return cluster_units(codebook.prototypes, codebook.relevances, clusters=clusters)
+
+
+def _distance_quantiles(points: FloatArray, codebook: Codebook) -> FloatArray:
     """Return the percentiles of the distance to the nearest prototype, of 2000 rows at most."""
     some = points[:: -(-points.shape[0] // 2000)]
-    distances = np.sqrt(nearest_squared_distances(some, np.asarray(prototypes, np.float64)))
-    return np.quantile(distances, np.linspace(0.0, 1.0, 101))
+    nearest = nearest_squared_distances(some, codebook.prototypes, codebook.relevances)
+    return np.quantile(np.sqrt(nearest), np.linspace(0.0, 1.0, 101))
 
 
 def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
@@ -170,6 +180,11 @@ def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
     if not np.isfinite(raw.prototypes).all():
         unit = int(np.flatnonzero(~np.isfinite(raw.prototypes).all(axis=1))[0])
         raise chosen.error("fit", f"the prototype of unit {unit} is not finite")
+    if raw.relevances is not None:
+        try:
+            as_relevances(raw.relevances, name="relevances", units=shape[0], dimension=shape[1])
+        except UsageError as err:
+            raise chosen.error("fit", str(err)) from err
     if not isinstance(raw.history, Mapping):
         got = type(raw.history).__name__
         raise chosen.error("fit", f"expected history as a mapping of arrays, got {got}")

@@ -257,11 +257,13 @@ class Trajectory:
     def distance_to_map(self) -> FloatArray:
         """Return the distance of every frame to its nearest prototype, shape (T+1, N).
 
-        Euclidean, in the map's units: how far a path strays from where the map knows the data.
+        By the codebook's own distance, in the map's units: how far a path strays from where the
+        map knows the data.
         """
         frames, count, dimension = self.points.shape
         flat = self.scaling.to_map(self.points.reshape(-1, dimension))
-        nearest = geometry.nearest_squared_distances(flat, self.codebook.prototypes)
+        book = self.codebook
+        nearest = geometry.nearest_squared_distances(flat, book.prototypes, book.relevances)
         return np.asarray(np.sqrt(nearest).reshape(frames, count))
 
     def changes(self, point: int = 0, *, frame: int = -1) -> tuple[FeatureChange, ...]:

@@ -276,7 +276,7 @@ def _label(value: str, codebook: Codebook) -> IntArray:
 def _cluster(value: Any, codebook: Codebook) -> IntArray:
     clusters = codebook.clusters
     if clusters is None:
-        clusters = cluster_units(codebook.prototypes, clusters=None)
+        clusters = cluster_units(codebook.prototypes, codebook.relevances)
     units = np.flatnonzero(clusters == value)
     if units.size == 0:
         raise UsageError(

@@ -39,6 +39,7 @@ from musicfw.plot.canvas import (
     with_gaps,
     write_in_cells,
 )
+from musicfw.som import quality
 
 _LEGEND_ENTRIES = 20
 
@@ -55,11 +56,8 @@ def lattice_of(codebook: Codebook) -> Lattice:
 
 def neighbour_distances(codebook: Codebook) -> FloatArray:
     """Return the mean distance of each prototype to its lattice neighbours', shape (M,)."""
-    lattice, W = lattice_of(codebook), codebook.prototypes
-    first, second = np.nonzero(lattice.neighbours())
-    distance = np.linalg.norm(W[first] - W[second], axis=1)
-    total = np.bincount(first, weights=distance, minlength=codebook.units)
-    return total / np.maximum(np.bincount(first, minlength=codebook.units), 1)
+    lattice_of(codebook)
+    return quality.u_matrix(codebook)
 
 
 def u_matrix(codebook: Codebook, *, ax: Axes | None = None, cmap: str = "viridis") -> Axes:

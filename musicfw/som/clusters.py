@@ -8,11 +8,14 @@ import numpy as np
 
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.errors import UsageError
+from musicfw.geometry import pair_squared_distances
 
 _MOST_CLUSTERS = 20
 
 
-def cluster_units(prototypes: FloatArray, *, clusters: int | None = None) -> IntArray:
+def cluster_units(
+    prototypes: FloatArray, relevances: FloatArray | None = None, *, clusters: int | None = None
+) -> IntArray:
     """Return the cluster of every unit, shape (M,), numbered 0, 1, … in order of first unit.
 
     Clusters are merged so that the sum of squares within them grows least (Ward, "Hierarchical
@@ -23,6 +26,9 @@ def cluster_units(prototypes: FloatArray, *, clusters: int | None = None) -> Int
     ----------
     prototypes : ndarray, shape (M, D)
         Prototypes, finite.
+    relevances : ndarray, shape (D,) or (M, D), optional
+        Those of a `Codebook`. Where units measure differently, the mean of both squared distances
+        stands between two prototypes; Ward's recurrence takes it as it is.
     clusters : int, optional
         How many, 1 … M. None takes the number from 2 to ``min(2·√M, 20, M − 1)`` with the best
         mean silhouette (of equals the smaller), or one cluster if fewer than 3 units or only
@@ -40,9 +46,9 @@ def cluster_units(prototypes: FloatArray, *, clusters: int | None = None) -> Int
         return np.zeros(1, dtype=np.intp)
     # Imported where it is used: scipy's clustering would double the time of `import musicfw`.
     from scipy.cluster.hierarchy import linkage
-    from scipy.spatial.distance import pdist, squareform
+    from scipy.spatial.distance import squareform
 
-    condensed = pdist(prototypes)
+    condensed = _condensed(prototypes, relevances)
     tree = linkage(condensed, method="ward")
     if clusters is not None:
         return _cut(tree, clusters)
@@ -80,6 +86,23 @@ def silhouettes(distances: FloatArray, clusters: IntArray) -> FloatArray:
     larger = np.maximum(within, nearest)
     judged = (own_size > 1) & (larger > 0.0)
     return np.where(judged, (nearest - within) / np.where(judged, larger, 1.0), 0.0)
+
+
+def _condensed(prototypes: FloatArray, relevances: FloatArray | None) -> FloatArray:
+    """Return the distances between all pairs of prototypes, in scipy's condensed form."""
+    from scipy.spatial.distance import pdist
+
+    if relevances is None or relevances.ndim == 1:
+        scaled = prototypes if relevances is None else prototypes * np.sqrt(relevances)
+        return np.asarray(pdist(scaled))
+    numbers = np.arange(prototypes.shape[0])
+    rows = [
+        pair_squared_distances(
+            prototypes, relevances, np.full(numbers.size - unit - 1, unit), numbers[unit + 1 :]
+        )
+        for unit in numbers
+    ]
+    return np.asarray(np.sqrt(np.concatenate(rows)))
 
 
 def _check_number(clusters: int, units: int) -> None:

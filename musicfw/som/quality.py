@@ -10,7 +10,12 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, IntArray, as_points
 from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
-from musicfw.geometry import squared_distances
+from musicfw.geometry import (
+    of_units,
+    pair_squared_distances,
+    squared_distances,
+    squared_lengths,
+)
 from musicfw.lattice import Lattice
 from musicfw.som.neighbourhoods import gaussian_neighbourhood
 
@@ -19,7 +24,7 @@ _BLOCK_ELEMENTS = 1 << 20
 
 
 def quantization_error(codebook: Codebook, points: npt.ArrayLike) -> float:
-    """Return the mean Euclidean distance of the points to their best matching units.
+    """Return the mean distance of the points to their best matching units.
 
     ``QE = 1/N Σ_n ||x_n − w_bmu(n)||`` (Kohonen, *Self-Organizing Maps*, 2001, section 3.4). The
     differences are taken entry by entry, so a point on its prototype contributes exactly 0.
@@ -35,7 +40,7 @@ def quantization_error(codebook: Codebook, points: npt.ArrayLike) -> float:
     units = codebook.best_matching_units(matrix)
     total = 0.0
     for rows in _blocks(matrix.shape[0], codebook.dimension):
-        total += float(_lengths(matrix[rows] - codebook.prototypes[units[rows]]).sum())
+        total += float(np.sqrt(_squared_errors(codebook, matrix[rows], units[rows])).sum())
     return total / len(matrix)
 
 
@@ -59,7 +64,7 @@ def topographic_error(codebook: Codebook, points: npt.ArrayLike) -> float:
     touching = lattice.touching()
     errors = 0
     for rows in _blocks(matrix.shape[0], max(codebook.units, codebook.dimension)):
-        squared = squared_distances(matrix[rows], codebook.prototypes)
+        squared = squared_distances(matrix[rows], codebook.prototypes, codebook.relevances)
         best = squared.argmin(axis=1)
         squared[np.arange(best.size), best] = np.inf
         errors += int(np.count_nonzero(~touching[best, squared.argmin(axis=1)]))
@@ -71,7 +76,7 @@ def explained_variance(codebook: Codebook, points: npt.ArrayLike) -> float:
 
     ``1 − Σ_n ||x_n − w_bmu(n)||² / Σ_n ||x_n − x̄||²``: R² of the prototypes as a prediction, 1 if
     every point lies on its prototype, 0 for a single prototype at the mean, and below 0 if that
-    would be better.
+    would be better. Both squares are measured with the relevances of the best matching unit.
 
     Raises
     ------
@@ -79,15 +84,14 @@ def explained_variance(codebook: Codebook, points: npt.ArrayLike) -> float:
         If all points are the same: they have no variance.
     """
     matrix = _points(codebook, points)
-    about_mean = matrix - matrix.mean(axis=0)
-    total = float(np.einsum("nd,nd->", about_mean, about_mean))
+    units = codebook.best_matching_units(matrix)
+    mean, total, unexplained = matrix.mean(axis=0), 0.0, 0.0
+    for rows in _blocks(matrix.shape[0], codebook.dimension):
+        relevances = of_units(codebook.relevances, units[rows])
+        total += float(squared_lengths(matrix[rows] - mean, relevances).sum())
+        unexplained += float(_squared_errors(codebook, matrix[rows], units[rows]).sum())
     if not total > 0.0:
         raise UsageError("points: expected points that differ, got no variance to explain")
-    units = codebook.best_matching_units(matrix)
-    unexplained = 0.0
-    for rows in _blocks(matrix.shape[0], codebook.dimension):
-        offset = matrix[rows] - codebook.prototypes[units[rows]]
-        unexplained += float(np.einsum("nd,nd->", offset, offset))
     return 1.0 - unexplained / total
 
 
@@ -111,7 +115,7 @@ def distortion(codebook: Codebook, points: npt.ArrayLike, *, radius: float) -> f
     weights = gaussian_neighbourhood(lattice.squared_distances(), radius)
     total = 0.0
     for rows in _blocks(matrix.shape[0], max(codebook.units, codebook.dimension)):
-        squared = squared_distances(matrix[rows], codebook.prototypes)
+        squared = squared_distances(matrix[rows], codebook.prototypes, codebook.relevances)
         total += float(np.einsum("nm,nm->", weights[squared.argmin(axis=1)], squared))
     return total / len(matrix)
 
@@ -138,13 +142,13 @@ def kaski_lagus(codebook: Codebook, points: npt.ArrayLike) -> float:
     from scipy.sparse.csgraph import shortest_path
 
     unit, neighbour = np.nonzero(lattice.neighbours())
-    lengths = _lengths(codebook.prototypes[unit] - codebook.prototypes[neighbour])
+    lengths = _pair_lengths(codebook, unit, neighbour)
     # csgraph takes 0 for no edge: equal prototypes are next to nothing apart instead.
     lengths = np.maximum(lengths, np.finfo(np.float64).tiny)
     paths = shortest_path(csr_array((lengths, (unit, neighbour)), shape=(codebook.units,) * 2))
     total = 0.0
     for rows in _blocks(matrix.shape[0], max(codebook.units, codebook.dimension)):
-        squared = squared_distances(matrix[rows], codebook.prototypes)
+        squared = squared_distances(matrix[rows], codebook.prototypes, codebook.relevances)
         best = squared.argmin(axis=1)
         squared[np.arange(best.size), best] = np.inf
         total += float(paths[best, squared.argmin(axis=1)].sum())
@@ -152,11 +156,13 @@ def kaski_lagus(codebook: Codebook, points: npt.ArrayLike) -> float:
 
 
 def u_matrix(codebook: Codebook) -> FloatArray:
-    """Return each unit's mean Euclidean distance to its nearest lattice neighbours, shape (M,).
+    """Return each unit's mean distance to its nearest lattice neighbours, shape (M,).
 
     High values are borders between clusters (Ultsch and Siemon, "Kohonen's self organizing feature
     maps for exploratory data analysis", INNC 1990). The neighbours are those of
-    `Lattice.neighbours`: 4 or 6 inside, fewer at a border. A unit without neighbours has 0.
+    `Lattice.neighbours`: 4 or 6 inside, fewer at a border. A unit without neighbours has 0. Two
+    units that measure differently (relevances by unit) are as far apart as the mean of both squared
+    distances says.
 
     Raises
     ------
@@ -164,10 +170,7 @@ def u_matrix(codebook: Codebook) -> FloatArray:
         If the codebook has no lattice.
     """
     unit, neighbour = np.nonzero(_lattice(codebook, "u_matrix").neighbours())
-    prototypes = codebook.prototypes
-    lengths = np.empty(unit.size)
-    for pairs in _blocks(unit.size, codebook.dimension):
-        lengths[pairs] = _lengths(prototypes[unit[pairs]] - prototypes[neighbour[pairs]])
+    lengths = _pair_lengths(codebook, unit, neighbour)
     sums = np.bincount(unit, weights=lengths, minlength=codebook.units)
     counts = np.bincount(unit, minlength=codebook.units)
     return np.asarray(sums / np.maximum(counts, 1))
@@ -244,5 +247,19 @@ def _blocks(rows: int, row_elements: int) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, rows, size))
 
 
-def _lengths(vectors: FloatArray) -> FloatArray:
-    return np.asarray(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)))
+def _squared_errors(codebook: Codebook, points: FloatArray, units: IntArray) -> FloatArray:
+    """Return the squared distance of each point to its own unit, shape (n,)."""
+    relevances = of_units(codebook.relevances, units)
+    return squared_lengths(points - codebook.prototypes[units], relevances)
+
+
+def _pair_lengths(codebook: Codebook, first: IntArray, second: IntArray) -> FloatArray:
+    """Return the distance between each pair of units, shape (P,)."""
+    lengths = np.empty(first.size)
+    for pairs in _blocks(first.size, codebook.dimension):
+        lengths[pairs] = np.sqrt(
+            pair_squared_distances(
+                codebook.prototypes, codebook.relevances, first[pairs], second[pairs]
+            )
+        )
+    return lengths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,18 +38,21 @@ BARE = mf.TrainedMap(
 )
 
 
+WEIGHTED = replace(FULL, codebook=replace(FULL.codebook, relevances=RNG.uniform(size=(6, 4))))
+
+
 def same(first, second):
     if first is None or second is None:
         return first is second
     return first.dtype == second.dtype and first.tobytes() == second.tobytes()
 
 
-@pytest.mark.parametrize("trained", [FULL, BARE])
+@pytest.mark.parametrize("trained", [FULL, BARE, WEIGHTED])
 def test_a_map_comes_back_as_it_was(tmp_path, trained):
     path = tmp_path / "deep" / "map.npz"
     assert mf.save_map(path, trained) == path
     for back in (mf.load_map(path), mf.load_map(str(path)), mf.load_map(path.parent)):
-        for name in ("prototypes", "labels", "clusters"):
+        for name in ("prototypes", "labels", "clusters", "relevances"):
             assert same(getattr(trained.codebook, name), getattr(back.codebook, name)), name
         assert back.codebook.lattice == trained.codebook.lattice
         assert same(trained.scaling.offset, back.scaling.offset)

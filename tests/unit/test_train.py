@@ -9,6 +9,7 @@ import pytest
 
 import musicfw as mf
 from musicfw.api import BackendFactory, NoParams, RawMap
+from musicfw.som.quality import majority_labels
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(40, 3))
@@ -215,3 +216,34 @@ def test_names_and_image_shapes_that_do_not_fit_the_data_are_refused(given, mess
     X = np.random.default_rng(0).normal(size=(20, 2))
     with pytest.raises(mf.UsageError, match=message):
         mf.train(X, lattice=mf.Lattice(rows=2, columns=2), **given)
+
+
+def train_with(relevances):
+    class Backend:
+        def fit(self, problem):
+            prototypes = problem.points[: problem.lattice.units].copy()
+            return RawMap(prototypes=prototypes, relevances=relevances)
+
+    factory = BackendFactory(
+        name="weighing", params=NoParams, build=lambda p: Backend(), summary=""
+    )
+    return mf.train(X, lattice=LATTICE, backend=factory, labels=LABELS, clusters=2)
+
+
+def test_the_relevances_of_a_backend_measure_everything_about_its_map():
+    relevances = np.random.default_rng(0).uniform(0.1, 3.0, size=(LATTICE.units, X.shape[1]))
+    trained = train_with(relevances)
+    codebook = mf.Codebook(prototypes=trained.codebook.prototypes, relevances=relevances)
+    np.testing.assert_array_equal(relevances, trained.codebook.relevances)
+    np.testing.assert_array_equal(
+        majority_labels(codebook, X, LABELS), np.asarray(trained.codebook.labels)
+    )
+    nearest = np.sqrt(codebook.squared_distances(X).min(axis=1))
+    np.testing.assert_allclose(nearest.max(), trained.distance_quantiles[100], rtol=1e-9)
+
+
+def test_relevances_of_a_backend_that_are_no_metric_are_its_fault():
+    with pytest.raises(mf.PluginError, match=r"failed in fit: relevances: expected shape \(3,\)"):
+        train_with(np.ones(2))
+    with pytest.raises(mf.PluginError, match="relevances: expected finite numbers of at least 0"):
+        train_with(-np.ones(X.shape[1]))

@@ -308,3 +308,62 @@ def test_clusters_that_are_no_integers_are_refused():
 def test_a_scaling_of_text_is_refused():
     with pytest.raises(mf.UsageError, match=r"^Scaling.offset: expected numbers \(D,\): could not"):
         Scaling(offset=["a"], scale=[1.0])
+
+
+@pytest.mark.parametrize(
+    ("relevances", "message"),
+    [
+        (np.ones(2), r"Codebook.relevances: expected shape \(3,\), shared by all units, or \(4, 3"),
+        (np.ones((3, 4)), r"expected shape \(3,\), .* got \(3, 4\)"),
+        ([1.0, -1.0, 1.0], "expected finite numbers of at least 0, got -1.0 for feature 1"),
+        (np.full((4, 3), np.nan), "got nan for unit 0, feature 0"),
+        ([0.0, 0.0, 0.0], "a number above 0 in every row, the relevances are all 0"),
+        ([[1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 1, 1]], "the relevances of unit 2 are all 0"),
+        (["a", "b", "c"], "Codebook.relevances: .* expected a number"),
+    ],
+)
+def test_relevances_that_are_no_metric_are_refused(relevances, message):
+    with pytest.raises(mf.UsageError, match=message):
+        mf.Codebook(prototypes=np.ones((4, 3)), relevances=relevances)
+
+
+def test_relevances_are_kept_read_only_apart_from_the_callers():
+    given = np.ones((4, 3))
+    codebook = mf.Codebook(prototypes=np.ones((4, 3)), relevances=given)
+    given[:] = 7.0
+    assert codebook.relevances.max() == 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        codebook.relevances[0, 0] = 2.0
+
+
+def test_minisom_cannot_take_relevances():
+    pytest.importorskip("minisom")
+    codebook = mf.Codebook(
+        prototypes=np.ones((4, 3)), lattice=mf.Lattice(rows=2, columns=2), relevances=[1, 2, 3]
+    )
+    with pytest.raises(mf.UsageError, match=r"Codebook.to_minisom: MiniSom has no relevances"):
+        codebook.to_minisom()
+
+
+def trajectory_on(codebook, points):
+    frames, count, dimension = points.shape
+    return mf.Trajectory(
+        points=points,
+        stop=np.zeros(count),
+        step_norm=np.zeros((frames - 1, count)),
+        arrival=np.zeros(count),
+        target_units=[0],
+        codebook=codebook,
+        scaling=Scaling.identity(dimension),
+        policy="",
+        params={},
+        elapsed_s=0.0,
+    )
+
+
+def test_the_distance_of_frames_to_a_map_is_the_codebooks_own():
+    rng = np.random.default_rng(0)
+    codebook = mf.Codebook(prototypes=rng.normal(size=(4, 3)), relevances=rng.uniform(size=(4, 3)))
+    path = trajectory_on(codebook, rng.normal(size=(2, 5, 3)))
+    expected = np.sqrt(path.squared_distances().min(axis=2))
+    np.testing.assert_allclose(expected, path.distance_to_map(), rtol=1e-12)
