@@ -171,7 +171,7 @@ def _map_sentence(inputs: ReportInputs) -> str:
     trained, dataset = inputs.result.map, inputs.dataset
     lattice = trained.codebook.lattice
     kind = f"{lattice.rows} × {lattice.columns} {lattice.topology} " if lattice else ""
-    kind += "toroidal " if lattice is not None and lattice.toroidal else ""
+    kind += f"{lattice.borders} " if lattice and lattice.borders != "planar" else ""
     count, dimension = dataset.points.shape
     held = inputs.held_out_rows.size
     text = (

@@ -222,15 +222,14 @@ def _draw_walk(
 def walk_segments(units: IntArray, lattice: Lattice) -> FloatArray:
     """Return the line segments of a walk over the lattice, shape (segments, 2, 2).
 
-    On a torus each step goes the short way round; one that crosses a border is drawn twice, from
-    either side, for the axes to clip.
+    On a torus or cylinder each step goes the short way round; one that crosses a border is drawn
+    twice, from either side, for the axes to clip.
     """
     position = lattice.coordinates()[units]
     start, end = position[:-1], position[1:]
-    if not lattice.toroidal:
-        return np.stack([start, end], axis=1)
-    period = np.array([lattice.columns, lattice.rows * lattice.row_height])
-    short = (end - start) - period * np.round((end - start) / period)
+    period = np.array(lattice.periods)
+    turns = np.round((end - start) / period)
+    short = (end - start) - np.where(np.isfinite(period), period, 0.0) * turns
     forward = np.stack([start, start + short], axis=1)
     backward = np.stack([end - short, end], axis=1)
     crosses = np.abs(start + short - end).max(axis=1) > 1e-9
