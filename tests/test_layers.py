@@ -23,6 +23,7 @@ LAYERS = (
     {"control", "params", "discovery", "checkpoint"},
     {"conflicts"},
     {"plugins"},
+    {"embeddings"},
     {"train", "invert"},
     {"walk", "measures", "cluster_scores"},
     {"steer", "metrics", "stream", "relevance_scores"},

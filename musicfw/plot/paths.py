@@ -203,7 +203,7 @@ def _map_behind(ax: Axes, trajectory: Trajectory, lattice: Lattice) -> None:
 def _draw_walk(
     ax: Axes, trajectory: Trajectory, lattice: Lattice, *, point: int, order: int, of: int
 ) -> None:
-    frames = trajectory.scaling.to_map(trajectory.points[:, point])
+    frames = trajectory.in_map()[:, point]
     units = trajectory.codebook.best_matching_units(frames)
     visited = units[np.concatenate([[True], units[1:] != units[:-1]])]
     # Paths through the same units stand side by side, inside the cell.
@@ -273,9 +273,10 @@ def _nearest_target_distances(trajectory: Trajectory) -> FloatArray:
     """Return the distance of every frame to its nearest target unit, shape (T+1, N)."""
     codebook, units = trajectory.codebook, trajectory.target_units
     distances = np.empty((trajectory.points.shape[0], trajectory.points.shape[1]))
+    in_map = trajectory.in_map()
     # Path by path: all frames to all units of the target at once can be gigabytes.
     for n in range(distances.shape[1]):
-        frames = trajectory.scaling.to_map(trajectory.points[:, n])
+        frames = in_map[:, n]
         distances[:, n] = np.sqrt(codebook.squared_distances(frames, units).min(axis=1))
     return distances
 
