@@ -308,7 +308,7 @@ def _distances_to_map(path: Trajectory, along: FloatArray, shares: FloatArray) -
         codes = (path.codes[:, n] for n in range(path.stop.size))
         frames = np.stack([frames_at_fractions(code, shares) for code in codes])
     flat = frames.reshape(-1, path.codebook.dimension)
-    nearest = nearest_squared_distances(flat, path.codebook.prototypes)
+    nearest = path.codebook.squared_distances(flat).min(axis=1)
     return np.asarray(np.sqrt(nearest).reshape(along.shape[:2]))
 
 
