@@ -93,10 +93,8 @@ def trained(registry, points):
 
 
 def test_an_orthogonal_embedding_gives_the_euclidean_map(trained, points):
-    plain = mf.TrainedMap(
-        codebook=replace(trained.codebook, prototypes=trained.embedding.decode(trained.codebook.prototypes)),
-        scaling=trained.scaling, backend="", params={}, seed=0,
-    )  # fmt: skip
+    decoded = trained.embedding.decode(trained.codebook.prototypes)
+    plain = replace(trained, codebook=replace(trained.codebook, prototypes=decoded), embedding=None)
     expected = plain.squared_distances(points)
     np.testing.assert_allclose(trained.squared_distances(points), expected, rtol=1e-10, atol=1e-12)
     there = mf.steer(plain, points[:5], target=mf.Target.units([3]), steps=20)
