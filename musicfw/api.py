@@ -44,8 +44,6 @@ __all__ = [
     "Dataset",
     "DatasetFactory",
     "DatasetSource",
-    "Embedding",
-    "EmbeddingFactory",
     "Factorisation",
     "Factory",
     "FloatArray",
@@ -166,39 +164,6 @@ class SolverFactory(Factory[Solver]):
     )
 
 
-# --- embeddings ----------------------------------------------------------------------------------
-
-
-class Embedding(Protocol):
-    """A learned pair of an encoder and a decoder, between the data and the space of a map."""
-
-    @property
-    def name(self) -> str:
-        """Name of the `EmbeddingFactory` that builds it from its files."""
-        ...
-
-    def encode(self, points: FloatArray) -> FloatArray:
-        """Return the codes (N, d) of points (N, D), which are scaled as the training data were."""
-        ...
-
-    def decode(self, codes: FloatArray) -> FloatArray:
-        """Return points (N, D), scaled as the training data were, for codes (N, d)."""
-        ...
-
-    def files(self) -> Mapping[str, bytes]:
-        """Return all that it is made of, by file name; never pickle."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingFactory(Factory[Embedding]):
-    """Brings a stored embedding back: ``build`` takes what `Embedding.files` returned."""
-
-    kind: ClassVar[str] = "embedding"
-
-    params: type = NoParams
-
-
 # --- backends ------------------------------------------------------------------------------------
 
 
@@ -225,7 +190,7 @@ class TrainingProblem:
     ----------
     points : ndarray, shape (N, D)
         Training data in the map's units, read-only, finite, at least two different rows; float64,
-        or for a backend with the trait ``float32`` also float32.
+        or for a backend with the trait ``float32`` also float32. NaN only as ``missing`` says.
     lattice : Lattice
         The lattice to place the prototypes on.
     rng : numpy.random.Generator
@@ -237,6 +202,9 @@ class TrainingProblem:
     weights : ndarray, shape (N,), optional
         Only for backends with the trait ``weights``: as how many points each counts; read-only,
         not negative, not all 0.
+    missing : bool
+        Only for backends with the trait ``missing``: whether NaN in ``points`` stands for missing
+        values. No row and no column is wholly missing.
     checkpoint : Checkpoint, optional
         Only for backends with the trait ``resumable``: where the state may be kept. A training
         that goes on from one must end with the same numbers as one that never stopped.
@@ -248,6 +216,7 @@ class TrainingProblem:
     progress: Callable[[int, int], None]
     initial: FloatArray | None = None
     weights: FloatArray | None = None
+    missing: bool = False
     checkpoint: Checkpoint | None = None
 
 
@@ -265,16 +234,12 @@ class RawMap:
         Whether the user stopped the training (KeyboardInterrupt) and this is how far it came.
     relevances : ndarray, shape (D,) or (M, D), optional
         How much each feature matters to the units, if the backend learns it: see `Codebook`.
-    embedding : Embedding, optional
-        Only from backends with the trait ``embedding``: the way between the data and the space of
-        the prototypes, which then have d coordinates in place of D features.
     """
 
     prototypes: FloatArray
     history: Mapping[str, FloatArray] = field(default_factory=dict)
     interrupted: bool = False
     relevances: FloatArray | None = None
-    embedding: Embedding | None = None
 
 
 class Backend(Protocol):
@@ -289,19 +254,19 @@ class Backend(Protocol):
 class BackendFactory(Factory[Backend]):
     """A factory of training backends.
 
-    Trait ``embedding``: its prototypes lie in the space of ``RawMap.embedding``. Trait
-    ``float32``: float32 data need not become float64. Trait ``resumable``: it uses
-    ``TrainingProblem.checkpoint``. Trait ``weights``: it uses ``TrainingProblem.weights``.
+    Trait ``float32``: float32 data need not become float64. Trait ``missing``: it trains on points
+    with missing values. Trait ``resumable``: it uses ``TrainingProblem.checkpoint``. Trait
+    ``weights``: it uses ``TrainingProblem.weights``.
     """
 
     kind: ClassVar[str] = "backend"
     known_traits: ClassVar[frozenset[str]] = frozenset(
-        {"embedding", "float32", "resumable", "weights"}
+        {"float32", "missing", "resumable", "weights"}
     )
     reserved_params: ClassVar[frozenset[str]] = frozenset(
         {"X", "backend", "checkpoint", "checkpoint_every_s", "clusters", "feature_names"}
-        | {"image_shape", "initial", "labels", "lattice", "progress", "registry", "scaling", "seed"}
-        | {"weights"}
+        | {"image_shape", "initial", "labels", "lattice", "missing", "progress", "registry"}
+        | {"scaling", "seed", "weights"}
     )
 
 

@@ -6,7 +6,7 @@ said otherwise; what is handed out is read-only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from reprlib import repr as short_repr
 from typing import Any
 
@@ -18,6 +18,7 @@ from musicfw.errors import DataError, UsageError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
+WorkArray = npt.NDArray[np.floating[Any]]  # float64 or float32
 
 
 def frozen(array: npt.ArrayLike, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
@@ -41,7 +42,9 @@ def as_matrix(
     columns: int | None = None,
     column_names: Sequence[str] | None = None,
     finite: bool = True,
+    missing: bool = False,
     keep_float32: bool = False,
+    gap_advice: str = "remove or impute those rows",
 ) -> FloatArray:
     """Return ``value`` as a C-contiguous float64 matrix; copies only when it must.
 
@@ -57,6 +60,10 @@ def as_matrix(
         Names used in messages instead of column numbers.
     finite : bool
         Whether NaN and infinities are refused.
+    missing : bool
+        Whether NaN stands for a missing value and is let through, infinities not.
+    gap_advice : str
+        What to do about a NaN that is refused, for its message.
     keep_float32 : bool
         Whether float32 stays float32.
 
@@ -83,16 +90,26 @@ def as_matrix(
             f"use the features, in the order, that the map was trained on"
         )
     if finite:
-        _refuse_non_finite(matrix, name=name, column_names=column_names)
+        unusable = np.isinf if missing else _is_not_finite
+        _refuse(unusable, matrix, name=name, column_names=column_names, gap_advice=gap_advice)
     return matrix
 
 
-def as_points(value: npt.ArrayLike, *, name: str, dimension: int) -> FloatArray:
-    """Return one point (D,) or many (N, D) as a finite float64 matrix (N, D)."""
+def as_points(
+    value: npt.ArrayLike, *, name: str, dimension: int, missing: bool = False
+) -> FloatArray:
+    """Return one point (D,) or many (N, D) as a finite float64 matrix (N, D).
+
+    With ``missing`` NaN is let through, but not a row without any known value.
+    """
     array = _as_float(value, name=name, column_names=None)
     if array.ndim == 1:
         array = array[np.newaxis, :]
-    return as_matrix(array, name=name, columns=dimension)
+    advice = "fill gaps first with the TrainedMap's impute, or remove those rows"
+    matrix = as_matrix(array, name=name, columns=dimension, missing=missing, gap_advice=advice)
+    if missing:
+        refuse_unknown_rows(matrix, name=name)
+    return matrix
 
 
 def as_activations(
@@ -115,28 +132,72 @@ def as_training_data(
     *,
     name: str = "X",
     column_names: Sequence[str] | None = None,
+    missing: bool = False,
     keep_float32: bool = False,
+    gap_advice: str = "remove or impute those rows",
 ) -> FloatArray:
     """Return ``value`` as a matrix that a map can be trained on; see `as_matrix`.
 
     Raises
     ------
     DataError
-        As `as_matrix`, and for fewer than two rows or data in which every row is the same.
+        As `as_matrix`, and for fewer than two rows or data in which every row is the same. With
+        ``missing`` for rows and columns that are wholly missing.
     """
-    matrix = as_matrix(value, name=name, column_names=column_names, keep_float32=keep_float32)
+    matrix = as_matrix(
+        value,
+        name=name,
+        column_names=column_names,
+        missing=missing,
+        keep_float32=keep_float32,
+        gap_advice=gap_advice,
+    )
     if matrix.shape[0] < 2:
         raise DataError(
             f"{name}: expected at least 2 rows to train on, got {matrix.shape[0]}; check the file "
             f"and the share that is held out"
         )
-    blocks = range(0, matrix.shape[0], 4096)  # most data differ within the first
-    if not any((matrix[start : start + 4096] != matrix[0]).any() for start in blocks):
+    if missing:
+        differ = _known_values_differ(matrix, name=name, column_names=column_names)
+    else:
+        blocks = range(0, matrix.shape[0], 4096)  # most data differ within the first
+        differ = any((matrix[start : start + 4096] != matrix[0]).any() for start in blocks)
+    if not differ:
         raise DataError(
             f"{name}: every one of the {matrix.shape[0]} rows is the same (constant data), "
             f"expected rows that differ; check that the right columns were read"
         )
     return matrix
+
+
+def _known_values_differ(
+    matrix: FloatArray, *, name: str, column_names: Sequence[str] | None
+) -> bool:
+    """Return whether some column has two known values; refuse rows and columns without any."""
+    refuse_unknown_rows(matrix, name=name)
+    lowest, highest = known_range(matrix)
+    unknown = np.flatnonzero(np.isnan(lowest))
+    if unknown.size:
+        raise DataError(
+            f"{name}: {_column(int(unknown[0]), column_names)} has no known value in any row "
+            f"({unknown.size} such columns), expected at least one; leave it out"
+        )
+    return bool((lowest < highest).any())
+
+
+def known_range(matrix: WorkArray) -> tuple[FloatArray, FloatArray]:
+    """Return the least and the greatest known value of every column; NaN where there is none."""
+    return np.fmin.reduce(matrix, axis=0), np.fmax.reduce(matrix, axis=0)
+
+
+def refuse_unknown_rows(matrix: WorkArray, *, name: str) -> None:
+    """Refuse rows that are wholly NaN."""
+    unknown = np.flatnonzero(np.isnan(np.fmin.reduce(matrix, axis=1)))
+    if unknown.size:
+        raise DataError(
+            f"{name}: row {int(unknown[0])} has no known value ({unknown.size} such rows), "
+            f"expected at least one; remove those rows"
+        )
 
 
 def as_unit_indices(value: npt.ArrayLike, *, name: str, units: int) -> IntArray:
@@ -240,29 +301,43 @@ def _text_message(array: npt.NDArray[Any], name: str, column_names: Sequence[str
     return f"{name}: expected numbers, got an array of type {array.dtype}"
 
 
-def _refuse_non_finite(
-    matrix: FloatArray, *, name: str, column_names: Sequence[str] | None
+def _is_not_finite(matrix: FloatArray) -> BoolArray:
+    return np.asarray(~np.isfinite(matrix))
+
+
+def _refuse(
+    unusable: Callable[[FloatArray], BoolArray],
+    matrix: FloatArray,
+    *,
+    name: str,
+    column_names: Sequence[str] | None,
+    gap_advice: str,
 ) -> None:
     # Sums are finite only if all is, and take no memory; if they are not, they may have overflown.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(matrix @ np.ones(matrix.shape[1], dtype=matrix.dtype)).all():
             return
-    if np.isfinite(matrix).all():
+    bad = unusable(matrix)
+    if not bad.any():
         return
-    bad = ~np.isfinite(matrix)
     row, column = (int(i) for i in np.argwhere(bad)[0])
     count = int(bad.sum())
+    infinite = np.isinf(matrix[row, column])
     raise DataError(
         f"{name}: {_place((row, column), column_names)} holds {matrix[row, column]}, expected a "
         f"finite number ({count} such value{'s' if count > 1 else ''} in "
-        f"{int(bad.any(axis=1).sum())} of {matrix.shape[0]} rows); remove or impute those rows"
+        f"{int(bad.any(axis=1).sum())} of {matrix.shape[0]} rows); "
+        f"{'remove or impute those rows' if infinite else gap_advice}"
     )
 
 
 def _place(index: Sequence[int], column_names: Sequence[str] | None) -> str:
     if len(index) < 2:
         return f"position {int(index[0])}" if index else "it"
-    row, column = int(index[0]), int(index[1])
+    return f"row {int(index[0])}, {_column(int(index[1]), column_names)}"
+
+
+def _column(column: int, column_names: Sequence[str] | None) -> str:
     if column_names is not None and column < len(column_names):
-        return f"row {row}, column {column} ({column_names[column]!r})"
-    return f"row {row}, column {column}"
+        return f"column {column} ({column_names[column]!r})"
+    return f"column {column}"

@@ -15,9 +15,9 @@ from musicfw.types import Inversion, TrainedMap, Trajectory
 
 def map_metrics(trained: TrainedMap, training: FloatArray, held_out: FloatArray) -> dict[str, Any]:
     """Return size, quality on the training and held-out points, and well-posedness of a map."""
-    book = trained.codebook
+    book, scaling = trained.codebook, trained.scaling
     posed = well_posedness(book)
-    seen, unseen = trained.encode(training), trained.encode(held_out)
+    seen, unseen = scaling.to_map(training), scaling.to_map(held_out)
     metrics: dict[str, Any] = {
         "units": book.units,
         "dimension": book.dimension,

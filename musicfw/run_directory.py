@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicfw.errors import StoreError
-from musicfw.plugins import Registry
 from musicfw.store import (
     content_of,
     load_inversion,
@@ -156,15 +155,8 @@ def partial_directory(directory: Path) -> Path:
     return directory.with_name(directory.name + _PARTIAL)
 
 
-def load_run(directory: str | Path, *, registry: Registry | None = None) -> RunResult:
+def load_run(directory: str | Path) -> RunResult:
     """Return the result of a complete run directory.
-
-    Parameters
-    ----------
-    directory : path-like
-        The run directory.
-    registry : Registry, optional
-        As in `load_map`.
 
     Raises
     ------
@@ -178,7 +170,7 @@ def load_run(directory: str | Path, *, registry: Registry | None = None) -> RunR
         metrics = facts["metrics"]
         told = {name: facts[name] for name in ("provenance", "timings_s")}
         warnings, inverted, steered = facts["warnings"], [*metrics["invert"]], [*metrics["control"]]
-    trained = load_map(directory, registry=registry)
+    trained = load_map(directory)
     return RunResult(
         directory=directory,
         map=trained,

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, as_matrix
+from musicfw.arrays import FloatArray, as_matrix, known_range
 from musicfw.dataset import Scaling
 from musicfw.errors import DataError, UsageError, did_you_mean, one_of
 
@@ -16,7 +16,7 @@ __all__ = ["ScalingKind", "fit_scaling"]
 ScalingKind = Literal["none", "standard", "minmax"]
 
 
-def fit_scaling(points: npt.ArrayLike, kind: ScalingKind) -> Scaling:
+def fit_scaling(points: npt.ArrayLike, kind: ScalingKind, *, missing: bool = False) -> Scaling:
     """Return the change of units that gives every feature the same weight in a distance.
 
     A map compares points by Euclidean distance, in which a feature in millimetres outweighs one in
@@ -39,6 +39,8 @@ def fit_scaling(points: npt.ArrayLike, kind: ScalingKind) -> Scaling:
         Finite data in original units.
     kind : {"none", "standard", "minmax"}
         Which scaling.
+    missing : bool
+        Whether NaN stands for a missing value; the scaling is that of the known ones.
 
     Returns
     -------
@@ -48,11 +50,12 @@ def fit_scaling(points: npt.ArrayLike, kind: ScalingKind) -> Scaling:
     Raises
     ------
     DataError
-        For unusable points, and for a feature whose range exceeds the largest double (1.8e308).
+        For unusable points, for a feature without any known value, and for one whose range exceeds
+        the largest double (1.8e308).
     UsageError
         For an unknown kind.
     """
-    matrix = as_matrix(points, name="points")
+    matrix = as_matrix(points, name="points", missing=missing)
     if matrix.shape[0] == 0:
         raise DataError("points: expected at least one row to fit a scaling to, got none")
     if kind == "none":
@@ -64,8 +67,9 @@ def fit_scaling(points: npt.ArrayLike, kind: ScalingKind) -> Scaling:
         # Moments of the data squeezed into 0 … 1: no square or sum can overflow or underflow, and
         # a constant column has deviation 0 exactly.
         squeezed = (matrix - lowest) / np.where(span > 0, span, 1.0)
-        mean = lowest + span * squeezed.mean(axis=0)
-        return Scaling(offset=mean, scale=_usable(span * squeezed.std(axis=0)))
+        mean = lowest + span * (np.nanmean if missing else np.mean)(squeezed, axis=0)
+        deviation = (np.nanstd if missing else np.std)(squeezed, axis=0)
+        return Scaling(offset=mean, scale=_usable(span * deviation))
     kinds = get_args(ScalingKind)
     near = did_you_mean(str(kind), kinds)
     raise UsageError(
@@ -74,7 +78,13 @@ def fit_scaling(points: npt.ArrayLike, kind: ScalingKind) -> Scaling:
 
 
 def _range(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
-    lowest, highest = matrix.min(axis=0), matrix.max(axis=0)
+    lowest, highest = known_range(matrix)
+    if np.isnan(lowest).any():
+        column = int(np.flatnonzero(np.isnan(lowest))[0])
+        raise DataError(
+            f"points: column {column} has no known value in any row, expected at least one to fit "
+            f"a scaling to; leave it out"
+        )
     with np.errstate(over="ignore"):
         span = highest - lowest
     if not np.isfinite(span).all():

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, as_matrix
+from musicfw.arrays import FloatArray, as_matrix, known_range, refuse_unknown_rows
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling
 from musicfw.errors import DataError, UsageError
 from musicfw.lattice import Lattice
+from musicfw.missing import MaskedSearch, MissingValues, keeps_gaps
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.som.initialization import first_prototypes, overview
 from musicfw.som.native import NATIVE, NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.schedules import window_memory
-from musicfw.som.statistics import Statistics, WorkArray, statistics, update
+from musicfw.som.statistics import PlainSearch, Statistics, WorkArray, statistics, update
 from musicfw.types import TrainedMap
 
 __all__ = ["StreamTrainer", "train_stream"]
@@ -38,6 +39,7 @@ def train_stream(
     lattice: Lattice,
     seed: int = 0,
     updates: int | None = None,
+    missing: MissingValues = "refuse",
     **params: Any,
 ) -> TrainedMap:
     """Train a map in one pass over chunks of rows, in the memory of one chunk.
@@ -49,7 +51,7 @@ def train_stream(
         they are divided does not matter; their order does.
     lattice : Lattice
         Where the units lie.
-    seed, updates, **params
+    seed, updates, missing, **params
         As for `StreamTrainer`.
 
     Raises
@@ -59,7 +61,7 @@ def train_stream(
     UsageError
         For wrong params.
     """
-    trainer = StreamTrainer(lattice, seed=seed, updates=updates, **params)
+    trainer = StreamTrainer(lattice, seed=seed, updates=updates, missing=missing, **params)
     for chunk in chunks:
         trainer.learn(chunk)
     return trainer.snapshot()
@@ -77,6 +79,9 @@ class StreamTrainer:
     updates : int, optional
         Over how many updates of ``chunk_size`` rows the radius falls; afterwards it stays. By
         default 30, and more than 64 rows per unit.
+    missing : {"refuse", "keep"}
+        What NaN in a row is, as in `musicfw.train`; every feature has to be known in some of the
+        rows of the first update.
     **params
         Those of the backend ``native`` in mode ``minibatch`` but ``epochs`` and ``full_epochs``.
 
@@ -87,11 +92,18 @@ class StreamTrainer:
     """
 
     def __init__(
-        self, lattice: Lattice, *, seed: int = 0, updates: int | None = None, **params: Any
+        self,
+        lattice: Lattice,
+        *,
+        seed: int = 0,
+        updates: int | None = None,
+        missing: MissingValues = "refuse",
+        **params: Any,
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
         self.lattice, self.seed = lattice, int(seed)
+        self._missing = keeps_gaps(missing)
         self.params: NativeParams = params_from_keywords(NATIVE, params)
         _check(self.params, updates)
         self._radii = radius_schedule(
@@ -113,7 +125,16 @@ class StreamTrainer:
             For unusable rows; nothing of them is learnt.
         """
         columns = None if self._pending is None else self._pending.shape[1]
-        matrix: WorkArray = as_matrix(rows, name="rows", columns=columns, keep_float32=True)
+        matrix: WorkArray = as_matrix(
+            rows,
+            name="rows",
+            columns=columns,
+            missing=self._missing,
+            keep_float32=True,
+            gap_advice="remove or impute those rows, or learn with missing='keep'",
+        )
+        if self._missing:
+            refuse_unknown_rows(matrix, name="rows")
         if self._pending is None:
             dtype = np.dtype(self.params.dtype or matrix.dtype)
             self._pending = np.empty((self.params.rows_per_chunk, matrix.shape[1]), dtype=dtype)
@@ -165,7 +186,11 @@ class StreamTrainer:
         """Return the state after an update from some rows, and their error before it."""
         state, step = self._state or self._first_state(rows), len(self._errors)
         with np.errstate(over="ignore", invalid="ignore"):
-            fresh = statistics(rows - state.centre.astype(rows.dtype), state.prototypes)
+            centred = rows - state.centre.astype(rows.dtype)
+            search = (MaskedSearch if self._missing else PlainSearch)(
+                state.prototypes, centred.dtype
+            )
+            fresh = statistics(centred, state.prototypes, search=search, missing=self._missing)
         if not np.isfinite(fresh.error_sum):
             raise DataError(
                 f"rows: squared distances between them overflow {rows.dtype.name}; scale the data"
@@ -183,6 +208,14 @@ class StreamTrainer:
         return after, fresh.quantization_error
 
     def _first_state(self, rows: WorkArray) -> _State:
+        if self._missing:
+            unknown = np.flatnonzero(np.isnan(known_range(rows)[0]))
+            if unknown.size:
+                raise DataError(
+                    f"rows: column {int(unknown[0])} has no known value in the first "
+                    f"{rows.shape[0]} rows, which give the first prototypes; shuffle the rows, "
+                    f"raise chunk_size, or leave the column out"
+                )
         rng, name = np.random.default_rng(self.seed), self.params.initialization
         seen = overview(rows, rng=rng)
         return _State(

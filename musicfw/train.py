@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.api import BackendFactory, Embedding, RawMap, TrainingProblem
+from musicfw.api import BackendFactory, RawMap, TrainingProblem
 from musicfw.arrays import (
     FloatArray,
     IntArray,
@@ -22,16 +22,22 @@ from musicfw.arrays import (
 from musicfw.checkpoint import FileCheckpoint, fingerprint
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling, checked_image_shape, checked_names
-from musicfw.embeddings import checked_embedding
 from musicfw.errors import UsageError
-from musicfw.geometry import nearest_squared_distances
+from musicfw.geometry import best_matching_units, nearest_squared_distances
 from musicfw.lattice import Lattice
+from musicfw.missing import (
+    MissingValues,
+    filled_from,
+    has_gaps,
+    keeps_gaps,
+    masked_best_matching_units,
+)
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided, unblamed
 from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.som.clusters import cluster_units
 from musicfw.som.initialization import suggested_lattice
-from musicfw.som.quality import majority_labels
+from musicfw.som.quality import labels_of_units
 from musicfw.types import TrainedMap
 
 
@@ -44,6 +50,7 @@ def train(
     labels: npt.ArrayLike | None = None,
     weights: npt.ArrayLike | None = None,
     scaling: ScalingKind = "none",
+    missing: MissingValues = "refuse",
     clusters: int | None = None,
     feature_names: Sequence[str] | None = None,
     image_shape: tuple[int, int] | None = None,
@@ -59,7 +66,8 @@ def train(
     Parameters
     ----------
     X : array_like, shape (N, D)
-        Training data in original units; finite, with at least two different rows.
+        Training data in original units; finite but for what ``missing`` allows, with at least two
+        different rows.
     lattice : Lattice, optional
         Where the units lie; by default `musicfw.som.initialization.suggested_lattice`: about
         ``5 √N`` units, its sides in the ratio of the data's two leading standard deviations.
@@ -75,6 +83,10 @@ def train(
     scaling : {"none", "standard", "minmax"}
         Change of units before training; it is remembered, so that verbs given the TrainedMap take
         and return original units.
+    missing : {"refuse", "keep"}
+        What NaN in ``X`` is: an error, or a missing value. A row with gaps is compared with the
+        prototypes in the features it has, and teaches them those; the scaling is that of the known
+        values. `TrainedMap.impute` then fills gaps.
     clusters : int, optional
         How many clusters of prototypes to make for ``Target.cluster``; chosen by the silhouette
         when it is needed and not given.
@@ -104,7 +116,8 @@ def train(
     Raises
     ------
     DataError
-        For data that cannot be used, naming row and column.
+        For data that cannot be used, naming row and column; rows and columns that are wholly
+        missing among them.
     UsageError
         For an unknown backend or wrong params, or names or an image shape that do not fit ``X``.
     PluginError
@@ -113,14 +126,17 @@ def train(
     chosen = provided("backend", backend, registry)
     # Scaling works in float64; unscaled float32 data stay as they are: no copy of them is made.
     single = scaling == "none" and "float32" in chosen.factory.traits
-    points = as_training_data(X, column_names=feature_names, keep_float32=single)
+    points = _training_data(X, chosen, missing, names=feature_names, keep_float32=single)
+    gaps = keeps_gaps(missing) and has_gaps(points)
     if lattice is not None and not isinstance(lattice, Lattice):
         raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
     text_labels = _labels(labels, points.shape[0])
     names = checked_names(feature_names, points.shape[1], name="feature_names")
     shape = checked_image_shape(image_shape, points.shape[1], name="image_shape")
     resolved_params = params_from_keywords(chosen.factory, params)
-    fitted = Scaling.identity(points.shape[1]) if single else fit_scaling(points, scaling)
+    fitted = (
+        Scaling.identity(points.shape[1]) if single else fit_scaling(points, scaling, missing=gaps)
+    )
     scaled = fitted.to_map(points)
     if lattice is None:
         lattice = suggested_lattice(scaled, rng=_generator(seed))
@@ -131,6 +147,7 @@ def train(
         progress=unblamed(progress or (lambda done, total: None)),
         initial=None if initial is None else _initial(initial, lattice, fitted),
         weights=None if weights is None else _weights(weights, points.shape[0], chosen),
+        missing=gaps,
     )
     if checkpoint is None:
         raw = _fit(chosen, resolved_params, problem)
@@ -139,12 +156,10 @@ def train(
         raw = _fit_kept(
             chosen, resolved_params, problem, facts, path=checkpoint, every_s=checkpoint_every_s
         )
-    embedding = None if raw.embedding is None else _embedding(raw, problem, registry)
-    in_map = scaled if embedding is None else embedding.encode(scaled)
     codebook = Codebook(prototypes=raw.prototypes, lattice=lattice, relevances=raw.relevances)
     codebook = replace(
         codebook,
-        labels=None if text_labels is None else majority_labels(codebook, in_map, text_labels),
+        labels=None if text_labels is None else _unit_labels(codebook, scaled, text_labels, gaps),
         clusters=None if clusters is None else _clusters(codebook, clusters),
     )
     return TrainedMap(
@@ -157,8 +172,7 @@ def train(
         interrupted=raw.interrupted,
         feature_names=names,
         image_shape=shape,
-        distance_quantiles=_distance_quantiles(in_map, codebook),
-        embedding=embedding,
+        distance_quantiles=_distance_quantiles(scaled, codebook, gaps),
     )
 
 
@@ -166,25 +180,54 @@ def _clusters(codebook: Codebook, clusters: int) -> IntArray:
     return cluster_units(codebook.prototypes, codebook.relevances, clusters=clusters)
 
 
-def _distance_quantiles(points: FloatArray, codebook: Codebook) -> FloatArray:
+def _unit_labels(
+    codebook: Codebook, points: FloatArray, labels: npt.NDArray[np.str_], gaps: bool
+) -> npt.NDArray[np.str_]:
+    find = masked_best_matching_units if gaps else best_matching_units
+    winners = find(points, codebook.prototypes, codebook.relevances)
+    return labels_of_units(winners, labels, units=codebook.units)
+
+
+def _distance_quantiles(points: FloatArray, codebook: Codebook, gaps: bool) -> FloatArray:
     """Return the percentiles of the distance to the nearest prototype, of 2000 rows at most."""
     some = points[:: -(-points.shape[0] // 2000)]
+    if gaps:
+        units = masked_best_matching_units(some, codebook.prototypes, codebook.relevances)
+        some = filled_from(some, codebook.prototypes, units)
     nearest = nearest_squared_distances(some, codebook.prototypes, codebook.relevances)
     return np.quantile(np.sqrt(nearest), np.linspace(0.0, 1.0, 101))
+
+
+def _training_data(
+    X: npt.ArrayLike,
+    chosen: Provided,
+    missing: MissingValues,
+    *,
+    names: Sequence[str] | None,
+    keep_float32: bool,
+) -> FloatArray:
+    keeps, fits = keeps_gaps(missing), "missing" in chosen.factory.traits
+    advice = "remove or impute those rows"
+    if fits:
+        advice += ", or train with missing='keep'"
+    elif keeps:
+        advice += f", or use the backend 'native': {chosen.factory.name!r} needs every value"
+    return as_training_data(
+        X,
+        column_names=names,
+        missing=fits and keeps,
+        keep_float32=keep_float32,
+        gap_advice=advice,
+    )
 
 
 def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
     backend = chosen.build(params)
     with chosen.calling("fit"):
         raw = backend.fit(problem)
+    shape = (problem.lattice.units, problem.points.shape[1])
     if not isinstance(raw, RawMap):
         raise chosen.error("fit", f"expected a RawMap, got {type(raw).__name__}")
-    dimension = problem.points.shape[1]
-    if raw.embedding is not None:
-        if "embedding" not in chosen.factory.traits:
-            raise chosen.error("fit", "an embedding needs the trait 'embedding', which it lacks")
-        dimension = np.shape(raw.prototypes)[-1]
-    shape = (problem.lattice.units, dimension)
     chosen.checked(raw.prototypes, call="fit", name="prototypes (M, D)", shape=shape)
     if not np.isfinite(raw.prototypes).all():
         unit = int(np.flatnonzero(~np.isfinite(raw.prototypes).all(axis=1))[0])
@@ -225,12 +268,6 @@ def _fit_kept(
     raw = _fit(chosen, params, replace(problem, checkpoint=kept))
     kept.keep() if raw.interrupted else kept.remove()
     return raw
-
-
-def _embedding(raw: RawMap, problem: TrainingProblem, registry: Registry | None) -> Embedding:
-    dimension, codes = problem.points.shape[1], raw.prototypes.shape[1]
-    inner = cast(Embedding, raw.embedding)
-    return checked_embedding(inner, dimension=dimension, code_dimension=codes, registry=registry)
 
 
 def _initial(initial: npt.ArrayLike, lattice: Lattice, scaling: Scaling) -> FloatArray:

@@ -141,12 +141,8 @@ def ink_on(colour: Any) -> str:
 
 def describe(lattice: Lattice) -> str:
     """Return the size and kind of a lattice in words."""
-    joined = {
-        "planar": "",
-        "cylindrical": ", cylindrical (left and right are joined)",
-        "toroidal": ", toroidal (opposite borders are joined)",
-    }
-    return f"{lattice.rows} × {lattice.columns} {lattice.topology}{joined[lattice.borders]}"
+    torus = ", toroidal (opposite borders are joined)" if lattice.toroidal else ""
+    return f"{lattice.rows} × {lattice.columns} {lattice.topology}{torus}"
 
 
 def cell_polygons(lattice: Lattice) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.errors import UsageError
+from musicfw.missing import MaskedSearch
 from musicfw.som.statistics import PlainSearch, Search, Statistics, WorkArray, statistics
 
 
@@ -31,8 +32,10 @@ class CentredPoints:
         Rows in memory at a time.
     weights : ndarray, shape (N,), optional
         As how many points each counts.
+    missing : bool
+        Whether NaN stands for a missing value.
     searches : callable
-        ``searches(prototypes, dtype)`` finds best matching units.
+        ``searches(prototypes, dtype)`` finds best matching units where no value is missing.
     """
 
     def __init__(
@@ -43,9 +46,11 @@ class CentredPoints:
         chunk_size: int,
         *,
         weights: FloatArray | None = None,
+        missing: bool = False,
         searches: Callable[[FloatArray, npt.DTypeLike], Search] = PlainSearch,
     ) -> None:
-        self._searches = searches
+        self._missing = missing
+        self._searches = MaskedSearch if missing else searches
         self._weights = weights
         self._points = points
         self.centre = centre
@@ -85,7 +90,9 @@ class CentredPoints:
             own = None if weights is None else weights[start : start + chunk.shape[0]]
             start += chunk.shape[0]
             with np.errstate(over="ignore", invalid="ignore"):
-                part = statistics(chunk, prototypes, weights=own, search=search)
+                part = statistics(
+                    chunk, prototypes, weights=own, search=search, missing=self._missing
+                )
             total = part if total is None else total + part
         assert total is not None  # the host gives at least two rows
         if not np.isfinite(total.error_sum):

@@ -9,6 +9,7 @@ import numpy as np
 
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.lattice import Lattice
+from musicfw.missing import known_and_filled
 from musicfw.som.statistics import WorkArray
 
 InitializationName = Literal["pca", "sample", "k-means++"]
@@ -77,10 +78,27 @@ def overview(
     total = 0.0 if weights is None else float(weights[chosen].sum())
     if weights is None or total == 0.0:
         centre = rows.mean(axis=0)
+        if np.isnan(centre).any():
+            return _known_overview(points, rows, np.full(rows.shape[0], 1.0 / rows.shape[0]))
         return Overview(centre, rows - centre)
     share = weights[chosen] / total
     centre = share @ rows
+    if np.isnan(centre).any():
+        return _known_overview(points, rows, share)
     return Overview(centre, (rows - centre) * np.sqrt(share * share.size)[:, np.newaxis])
+
+
+def _known_overview(points: WorkArray, rows: FloatArray, share: FloatArray) -> Overview:
+    """Return the overview of rows with gaps: means of what is known, no spread where nothing is."""
+    known, filled = known_and_filled(rows)
+    total = share @ known
+    seen = total > 0.0
+    centre = (share @ filled) / np.where(seen, total, 1.0)
+    if not seen.all():  # in these rows; the host has seen to it that some row knows
+        unseen = np.flatnonzero(~seen)
+        centre[unseen] = np.nanmean(points[:, unseen], axis=0, dtype=np.float64)
+    spread = np.where(known, rows - centre, 0.0) * np.sqrt(share * share.size)[:, np.newaxis]
+    return Overview(centre, spread)
 
 
 def first_prototypes(
@@ -109,7 +127,8 @@ def first_prototypes(
     if name == "pca":
         return principal_plane(seen.spread, lattice)
     choose = sampled_rows if name == "sample" else distant_rows
-    return np.asarray(choose(points, lattice.units, rng=rng) - seen.centre)
+    rows = choose(points, lattice.units, rng=rng) - seen.centre
+    return np.where(np.isnan(rows), 0.0, rows)  # a gap is filled with the centre
 
 
 def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:
@@ -118,10 +137,6 @@ def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:
     ``w_i = p_i σ₁ z₁ + q_i σ₂ z₂`` with the unit's lattice position (p, q) scaled to [−1, 1], the
     lattice's longer side along z₁, and σ the standard deviations. A component's sign is such that
     its entry of largest magnitude is positive. A side of one unit has p = 0.
-
-    Where borders are joined a plane would be torn: there the position goes round a circle, cos and
-    sin of 2π times the share of the period, so a cylinder takes three components and a torus four,
-    the wider extents first. Data with fewer get the plane.
 
     Source: Kohonen (2013), section 4.3 ("linear initialization").
 
@@ -132,26 +147,22 @@ def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:
     lattice : Lattice
         Where the units lie.
     """
-    position = _position(lattice, lattice.periods)
-    components = principal_components(centred, count=position.shape[1])
-    if position.shape[1] > np.count_nonzero(components.any(axis=1)):
-        position = _position(lattice, (np.inf, np.inf))
-    components = components[: position.shape[1]]
-    return position[:, : components.shape[0]] @ components
+    components = principal_components(centred)
+    return _position(lattice)[:, : components.shape[0]] @ components
 
 
-def principal_components(centred: FloatArray, *, count: int = 2) -> FloatArray:
-    """Return the leading principal directions times their standard deviations, shape (k, D).
+def principal_components(centred: FloatArray) -> FloatArray:
+    """Return the leading two principal directions times their standard deviations, shape (k, D).
 
-    k is ``count`` (at most 8), or less if there are fewer rows or features. A component whose
-    variance is below rounding (data on a line) is 0. Exact to rounding up to 256 rows or features;
-    beyond, by subspace iteration, which is enough for a start.
+    k is 2, or 1 for D = 1. A component whose variance is below rounding (data on a line) is 0.
+    Exact to rounding up to 256 rows or features; beyond, by subspace iteration, which is enough for
+    a start.
     """
     rows, dimension = centred.shape
     scale = float(np.abs(centred).max()) or 1.0
     X = centred / scale
     values, directions = (_exact if min(rows, dimension) <= 256 else _iterated)(X)
-    count = min(count, dimension, rows)
+    count = min(2, dimension, rows)
     values, directions = values[:count], directions[:count]
     significant = values > max(rows, dimension) * np.finfo(np.float64).eps * values[0]
     deviations = np.sqrt(np.where(significant, values, 0.0) / rows)
@@ -162,12 +173,12 @@ def principal_components(centred: FloatArray, *, count: int = 2) -> FloatArray:
     return np.asarray(directions * (signs * deviations * scale)[:, np.newaxis])
 
 
-def _exact(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
+def _exact(X: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return squared singular values, falling, and right directions, by the smaller Gram matrix."""
     wide = X.shape[1] > X.shape[0]
     values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
-    leading = vectors[:, ::-1][:, :count].T
-    return values[::-1][:count], leading @ X if wide else leading
+    leading = vectors[:, ::-1][:, :2].T
+    return values[::-1][:2], leading @ X if wide else leading
 
 
 def _iterated(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
@@ -208,7 +219,8 @@ def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> 
 
     Source: D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA
     2007. The rows come from `representative_rows` (at least four per unit), in no order of the
-    lattice. Where no row is left that differs from those drawn, rows are drawn again.
+    lattice. Where no row is left that differs from those drawn, rows are drawn again. Gaps are
+    filled with the mean of the feature.
 
     Parameters
     ----------
@@ -220,6 +232,9 @@ def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> 
         Source of randomness.
     """
     rows = representative_rows(points, rng=rng, least=4 * units)
+    if np.isnan(rows).any():
+        known, filled = known_and_filled(rows)
+        rows = np.where(known, rows, filled.sum(axis=0) / np.maximum(known.sum(axis=0), 1))
     nearest = np.full(rows.shape[0], np.inf)
     chosen = np.empty(units, dtype=np.intp)
     for unit in range(units):
@@ -231,19 +246,10 @@ def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> 
     return rows[chosen]
 
 
-def _position(lattice: Lattice, periods: tuple[float, float]) -> FloatArray:
-    """Return lattice positions in [−1, 1], the widest extent in column 0, shape (M, 2 to 4).
-
-    A side with a finite period is a circle of two columns.
-    """
-    sides = []
-    for along, period in zip(lattice.coordinates().T, periods, strict=True):
-        low, high = along.min(), along.max()
-        if np.isfinite(period) and high > low:
-            angle = 2.0 * np.pi * along / period
-            sides.append((period / (2.0 * np.pi), [np.cos(angle), np.sin(angle)]))
-        else:
-            half = (high - low) / 2.0
-            sides.append((half, [(along - (low + high) / 2.0) / (half or 1.0)]))
-    sides.sort(key=lambda side: -side[0])
-    return np.column_stack([column for _, columns in sides for column in columns])
+def _position(lattice: Lattice) -> FloatArray:
+    """Return lattice positions scaled to [−1, 1], the longer side in column 0, shape (M, 2)."""
+    position = lattice.coordinates()
+    lowest, highest = position.min(axis=0), position.max(axis=0)
+    half = (highest - lowest) / 2.0
+    scaled = (position - (lowest + highest) / 2.0) / np.where(half > 0.0, half, 1.0)
+    return np.asarray(scaled[:, ::-1] if half[1] > half[0] else scaled)

@@ -203,12 +203,18 @@ class NativeBackend:
             )
         dtype = np.dtype(self.params.dtype or problem.points.dtype)
         compiled = self.params.search == "compiled"
+        if compiled and problem.missing:
+            raise UsageError(
+                "search: expected 'plain' for data with missing values, got 'compiled', whose "
+                "bounds need every feature; leave it out"
+            )
         data = CentredPoints(
             problem.points,
             seen.centre,
             dtype,
             self.params.rows_per_chunk,
             weights=problem.weights,
+            missing=problem.missing,
             searches=FilteredSearches(seen.spread, dtype) if compiled else PlainSearch,
         )
         online = self.params.mode == "online"
@@ -295,6 +301,7 @@ class NativeBackend:
                     reached.prototypes.astype(data.dtype),
                     squared_lattice=problem.lattice.squared_distances(),
                     neighborhood=params.neighborhood,
+                    missing=problem.missing,
                 )
                 errors[number] = (
                     som.learn_all(data.chunks(order), radii=radii[now], rates=rates[now]) / points
@@ -332,5 +339,5 @@ NATIVE = BackendFactory(
     params=NativeParams,
     build=lambda params: NativeBackend(params=params),
     summary="SOM from sufficient statistics: mini-batch, batch, progressive, online.",
-    traits=frozenset({"float32", "resumable", "weights"}),
+    traits=frozenset({"float32", "missing", "resumable", "weights"}),
 )

@@ -35,6 +35,8 @@ class OnlineMap:
         Squared distances between units on the lattice.
     neighborhood : str
         As in `musicfw.som.neighbourhoods.neighbourhood`.
+    missing : bool
+        Whether NaN in the points stands for a missing value.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class OnlineMap:
         *,
         squared_lattice: FloatArray,
         neighborhood: NeighbourhoodName,
+        missing: bool = False,
     ) -> None:
+        self._missing = missing
         self.prototypes = prototypes
         self._squared_lattice = squared_lattice
         self._neighborhood = neighborhood
@@ -54,9 +58,10 @@ class OnlineMap:
     ) -> float:
         """Do `learn` for chunk after chunk; ``radii`` and ``rates`` are those of all points."""
         start, error_sum = 0, 0.0
+        learn = self.learn_known if self._missing else self.learn
         for chunk in chunks:
             now = slice(start, start + chunk.shape[0])
-            error_sum += self.learn(chunk, radii=radii[now], rates=rates[now])
+            error_sum += learn(chunk, radii=radii[now], rates=rates[now])
             start = now.stop
         return error_sum
 
@@ -95,4 +100,20 @@ class OnlineMap:
             W *= keep[:, np.newaxis]
             W += self._pull
             norms = keep**2 * norms + 2 * pull * keep * products + pull**2 * squared_lengths[number]
+        return error_sum
+
+    def learn_known(self, chunk: WorkArray, *, radii: FloatArray, rates: FloatArray) -> float:
+        """Do as `learn`, for points with gaps: prototypes move in the features that are known."""
+        W, error_sum = self.prototypes, 0.0
+        for number, x in enumerate(chunk):
+            known = np.flatnonzero(~np.isnan(x))
+            offset = x[known] - W[:, known]
+            squared = np.einsum("md,md->m", offset, offset)
+            winner = int(squared.argmin())
+            error_sum += float(squared[winner]) ** 0.5
+            weights = neighbourhood_column(
+                self._squared_lattice[winner], float(radii[number]), name=self._neighborhood
+            )
+            pull = (weights * rates[number]).astype(W.dtype)
+            W[:, known] += pull[:, np.newaxis] * offset
         return error_sum

@@ -213,15 +213,20 @@ def majority_labels(
         raise UsageError(
             f"labels: expected shape ({matrix.shape[0]},), one per point, got {text.shape}"
         )
-    names, codes = np.unique(text, return_inverse=True)
-    pairs, frequency = np.unique(
-        codebook.best_matching_units(matrix) * names.size + codes, return_counts=True
-    )
+    return labels_of_units(codebook.best_matching_units(matrix), text, units=codebook.units)
+
+
+def labels_of_units(
+    winners: IntArray, labels: npt.NDArray[np.str_], *, units: int
+) -> npt.NDArray[np.str_]:
+    """Return what `majority_labels` does, from the best matching unit of every point, (N,)."""
+    names, codes = np.unique(labels, return_inverse=True)
+    pairs, frequency = np.unique(winners * names.size + codes, return_counts=True)
     unit, code = np.divmod(pairs, names.size)
     # By unit, then the most frequent, then the first in sorted order.
     order = np.lexsort((code, -frequency, unit))
     labelled, first = np.unique(unit[order], return_index=True)
-    result = np.zeros(codebook.units, dtype=names.dtype)
+    result = np.zeros(units, dtype=names.dtype)
     result[labelled] = names[code[order[first]]]
     return result
 

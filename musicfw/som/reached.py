@@ -59,6 +59,8 @@ class Reached:
             arrays["sums"] = self.collected.sums
             arrays["counts"] = self.collected.counts
             arrays["totals"] = np.array([self.collected.error_sum, self.collected.rows])
+            if self.collected.feature_counts is not None:
+                arrays["feature_counts"] = self.collected.feature_counts
         return arrays
 
     @classmethod
@@ -72,6 +74,10 @@ class Reached:
         if "sums" in kept:
             error_sum, rows = (float(value) for value in kept["totals"])
             collected = Statistics(
-                sums=kept["sums"], counts=kept["counts"], error_sum=error_sum, rows=rows
+                sums=kept["sums"],
+                counts=kept["counts"],
+                error_sum=error_sum,
+                rows=rows,
+                feature_counts=kept.get("feature_counts"),
             )
         return cls(prototypes=kept["prototypes"], updates=int(kept["updates"]), collected=collected)

@@ -6,7 +6,8 @@ points, weighted by the neighbourhood of their units::
     s_i = Σ_{bmu(x)=i} x      n_i = #{x : bmu(x) = i}      W ← (H s) / (H n)
 
 The pair (s, n) is additive over any division of the data, so `statistics` and `update` are kept
-apart: chunks, files, processes and machines merge by ``+``, and a stream forgets by `faded`.
+apart: chunks, files, processes and machines merge by ``+``, and a stream forgets by `faded`. Where
+values are missing, n counts per feature the points that have it.
 
 Source: T. Kohonen, "Essentials of the self-organizing map", Neural Networks 37 (2013), eq. 6.
 """
@@ -14,14 +15,14 @@ Source: T. Kohonen, "Essentials of the self-organizing map", Neural Networks 37 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, IntArray
-
-WorkArray = npt.NDArray[np.floating[Any]]
+from musicfw.arrays import WorkArray as WorkArray
+from musicfw.missing import known_and_filled
 
 
 class Neighbourhood(Protocol):
@@ -46,20 +47,31 @@ class Statistics:
         Sum of the distances of the points to their best matching units.
     rows : float
         Number of points, or the sum of their weights.
+    feature_counts : ndarray, shape (M, D), optional
+        Number of points of each unit whose feature is known, or the sum of their weights; None if
+        all features of all points are.
     """
 
     sums: FloatArray
     counts: FloatArray
     error_sum: float
     rows: float
+    feature_counts: FloatArray | None = None
 
     def __add__(self, other: Statistics) -> Statistics:
+        complete = self.feature_counts is None and other.feature_counts is None
         return Statistics(
             sums=self.sums + other.sums,
             counts=self.counts + other.counts,
             error_sum=self.error_sum + other.error_sum,
             rows=self.rows + other.rows,
+            feature_counts=None if complete else self.known_counts + other.known_counts,
         )
+
+    @property
+    def known_counts(self) -> FloatArray:
+        """Number of points of each unit by feature, shape (M, D), or (M, 1) if all are equal."""
+        return self.counts[:, np.newaxis] if self.feature_counts is None else self.feature_counts
 
     def faded(self, share: float) -> Statistics:
         """Return the statistics with every point counted as ``share`` of a point."""
@@ -68,6 +80,7 @@ class Statistics:
             counts=self.counts * share,
             error_sum=self.error_sum * share,
             rows=self.rows * share,
+            feature_counts=None if self.feature_counts is None else self.feature_counts * share,
         )
 
     @property
@@ -120,6 +133,7 @@ def statistics(
     *,
     weights: FloatArray | None = None,
     search: Search | None = None,
+    missing: bool = False,
 ) -> Statistics:
     """Return the statistics of some points with respect to the prototypes.
 
@@ -135,6 +149,9 @@ def statistics(
         As how many points each counts; by default as one.
     search : Search, optional
         How the best matching units are found; by default `PlainSearch`.
+    missing : bool
+        Whether NaN in the points stands for a missing value; the search has to know of it too
+        (`musicfw.missing.MaskedSearch`).
 
     Returns
     -------
@@ -149,11 +166,16 @@ def statistics(
     membership = scipy.sparse.csc_array(
         (share.astype(chunk.dtype), winners, np.arange(rows + 1)), shape=(units, rows)
     )
+    feature_counts = None
+    if missing:
+        known, chunk = known_and_filled(chunk)
+        feature_counts = np.asarray(membership @ known.astype(chunk.dtype), dtype=np.float64)
     return Statistics(
         sums=np.asarray(membership @ chunk, dtype=np.float64),
         counts=np.bincount(winners, weights=share, minlength=units).astype(np.float64),
         error_sum=float(share @ np.sqrt(squared).astype(np.float64)),
         rows=float(share.sum()),
+        feature_counts=feature_counts,
     )
 
 
@@ -162,7 +184,8 @@ def update(
 ) -> FloatArray:
     """Return the prototypes after one update: ``W = (H s) / (H n)``.
 
-    Pure. A unit that no point gives any weight keeps its prototype.
+    Pure. A unit that no point gives any weight keeps its prototype; where values are missing, this
+    holds for each feature by itself.
 
     Parameters
     ----------
@@ -178,11 +201,11 @@ def update(
     ndarray, shape (M, D)
         Kohonen (2013), eq. 6.
     """
-    weights = neighbourhood @ collected.counts
+    weights = neighbourhood @ collected.known_counts
     result = neighbourhood @ collected.sums
     still = weights <= 0.0
     if still.any():
         weights = np.where(still, 1.0, weights)
-        result[still] = prototypes[still]
-    result /= weights[:, np.newaxis]
+        np.copyto(result, prototypes, where=still)
+    result /= weights
     return result
