@@ -44,6 +44,8 @@ __all__ = [
     "Dataset",
     "DatasetFactory",
     "DatasetSource",
+    "Embedding",
+    "EmbeddingFactory",
     "Factorisation",
     "Factory",
     "FloatArray",
@@ -164,6 +166,39 @@ class SolverFactory(Factory[Solver]):
     )
 
 
+# --- embeddings ----------------------------------------------------------------------------------
+
+
+class Embedding(Protocol):
+    """A learned pair of an encoder and a decoder, between the data and the space of a map."""
+
+    @property
+    def name(self) -> str:
+        """Name of the `EmbeddingFactory` that builds it from its files."""
+        ...
+
+    def encode(self, points: FloatArray) -> FloatArray:
+        """Return the codes (N, d) of points (N, D), which are scaled as the training data were."""
+        ...
+
+    def decode(self, codes: FloatArray) -> FloatArray:
+        """Return points (N, D), scaled as the training data were, for codes (N, d)."""
+        ...
+
+    def files(self) -> Mapping[str, bytes]:
+        """Return all that it is made of, by file name; never pickle."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingFactory(Factory[Embedding]):
+    """Brings a stored embedding back: ``build`` takes what `Embedding.files` returned."""
+
+    kind: ClassVar[str] = "embedding"
+
+    params: type = NoParams
+
+
 # --- backends ------------------------------------------------------------------------------------
 
 
@@ -234,12 +269,16 @@ class RawMap:
         Whether the user stopped the training (KeyboardInterrupt) and this is how far it came.
     relevances : ndarray, shape (D,) or (M, D), optional
         How much each feature matters to the units, if the backend learns it: see `Codebook`.
+    embedding : Embedding, optional
+        Only from backends with the trait ``embedding``: the way between the data and the space of
+        the prototypes, which then have d coordinates in place of D features.
     """
 
     prototypes: FloatArray
     history: Mapping[str, FloatArray] = field(default_factory=dict)
     interrupted: bool = False
     relevances: FloatArray | None = None
+    embedding: Embedding | None = None
 
 
 class Backend(Protocol):
@@ -254,14 +293,15 @@ class Backend(Protocol):
 class BackendFactory(Factory[Backend]):
     """A factory of training backends.
 
-    Trait ``float32``: float32 data need not become float64. Trait ``missing``: it trains on points
-    with missing values. Trait ``resumable``: it uses ``TrainingProblem.checkpoint``. Trait
-    ``weights``: it uses ``TrainingProblem.weights``.
+    Trait ``embedding``: its prototypes lie in the space of ``RawMap.embedding``. Trait
+    ``float32``: float32 data need not become float64. Trait ``missing``: it trains on points with
+    missing values. Trait ``resumable``: it uses ``TrainingProblem.checkpoint``. Trait ``weights``:
+    it uses ``TrainingProblem.weights``.
     """
 
     kind: ClassVar[str] = "backend"
     known_traits: ClassVar[frozenset[str]] = frozenset(
-        {"float32", "missing", "resumable", "weights"}
+        {"embedding", "float32", "missing", "resumable", "weights"}
     )
     reserved_params: ClassVar[frozenset[str]] = frozenset(
         {"X", "backend", "checkpoint", "checkpoint_every_s", "clusters", "feature_names"}

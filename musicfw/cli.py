@@ -159,8 +159,8 @@ def show(path: Path) -> None:
     lattice = trained.codebook.lattice
     shape = "no lattice"
     if lattice is not None:
-        torus = ", toroidal" if lattice.toroidal else ""
-        shape = f"{lattice.rows} × {lattice.columns} {lattice.topology}{torus}"
+        joined = "" if lattice.borders == "planar" else f", {lattice.borders}"
+        shape = f"{lattice.rows} × {lattice.columns} {lattice.topology}{joined}"
     click.echo(f"map        {shape}; backend {trained.backend or 'unknown'}, seed {trained.seed}")
     click.echo(f"inversion  {well_posedness(trained).message}")
     if trained.codebook.labels is not None:

@@ -100,13 +100,14 @@ class Codebook:
         Raises
         ------
         UsageError
-            Without a lattice, and for a torus or relevances, which MiniSom does not have.
+            Without a lattice with borders all around, and with relevances: MiniSom has neither a
+            torus, nor a cylinder, nor those.
         """
         from minisom import MiniSom
 
         lattice = self.lattice
-        if lattice is None or lattice.toroidal:
-            got = "none" if lattice is None else "a torus, which MiniSom does not have"
+        if lattice is None or lattice.borders != "planar":
+            got = "none" if lattice is None else f"a {lattice.borders} one, which MiniSom has not"
             raise UsageError(f"Codebook.to_minisom: expected a planar lattice, got {got}")
         if self.relevances is not None:
             raise UsageError(

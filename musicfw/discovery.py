@@ -26,6 +26,7 @@ _COLLECTING: Mapping[str, type[api.Factory[Any]]] = {
     "musicfw_solvers": api.SolverFactory,
     "musicfw_policies": api.PolicyFactory,
     "musicfw_datasets": api.DatasetFactory,
+    "musicfw_embeddings": api.EmbeddingFactory,
 }
 KINDS = tuple(factory.kind for factory in _COLLECTING.values())
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

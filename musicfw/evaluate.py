@@ -163,7 +163,7 @@ def evaluate(
     UsageError
         For labels that no unit has, wrong shapes, or unknown policies.
     """
-    starts = as_points(points, name="points", dimension=trained.codebook.dimension)
+    starts = as_points(points, name="points", dimension=trained.dimension)
     labels = np.asarray(target_labels).astype(np.str_)
     if labels.shape != (starts.shape[0],) or labels.size == 0:
         raise UsageError(
@@ -237,15 +237,17 @@ def evaluate_paths(
         count = sum(rows.size for rows, _ in parts)
         dimension = parts[0][1].points.shape[2]
         along = np.empty((count, shares.size, dimension))
+        to_map = np.empty((count, shares.size))
         whole: dict[str, FloatArray] = {}
         for rows, path in parts:
             for n, row in enumerate(rows):
                 along[row] = frames_at_fractions(path.points[:, n], shares)
+            to_map[rows] = _distances_to_map(path, along[rows], shares)
             for measure, found in path_measures(path).items():
                 whole.setdefault(measure, np.empty(count))[rows] = found
         frames[name] = frozen(along)
         values[name] = whole | _along(
-            along, shares, parts[0][1], target_labels, classifier, reference, image_shape
+            along, to_map, shares, target_labels, classifier, reference, image_shape
         )
     return Evaluation(
         values=values, paths=frames, fractions=tuple(float(f) for f in shares), seed=seed
@@ -268,8 +270,8 @@ def bootstrap(
 
 def _along(
     along: FloatArray,
+    to_map: FloatArray,
     shares: FloatArray,
-    path: Trajectory,
     labels: npt.NDArray[np.str_] | None,
     classifier: Any,
     reference: npt.ArrayLike | None,
@@ -292,11 +294,22 @@ def _along(
             here["sharpness"] = sharpness(points, image_shape)
         if data is not None:
             here["distance_to_data"] = distance_to_data(points, data)
-        in_map = path.codebook.squared_distances(path.scaling.to_map(points))
-        here["distance_to_map"] = np.sqrt(in_map.min(axis=1))
+        here["distance_to_map"] = to_map[:, position]
         found |= {f"{measure} at {share:.0%}": values for measure, values in here.items()}
     order = sorted(found, key=lambda name: list(here).index(name.split(" at ")[0]))
     return {name: found[name] for name in order}
+
+
+def _distances_to_map(path: Trajectory, along: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return the distance to the nearest prototype at each fraction, shape (n, F)."""
+    if path.codes is None:
+        frames = path.scaling.to_map(along)
+    else:
+        codes = (path.codes[:, n] for n in range(path.stop.size))
+        frames = np.stack([frames_at_fractions(code, shares) for code in codes])
+    flat = frames.reshape(-1, path.codebook.dimension)
+    nearest = path.codebook.squared_distances(flat).min(axis=1)
+    return np.asarray(np.sqrt(nearest).reshape(along.shape[:2]))
 
 
 def _of_label(probability: FloatArray, classifier: Any, labels: npt.NDArray[np.str_]) -> FloatArray:

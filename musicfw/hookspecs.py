@@ -1,4 +1,4 @@
-"""The hooks. The first four collect factories, the others observe a run and return nothing."""
+"""The hooks. The first five collect factories, the others observe a run and return nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from musicfw.api import BackendFactory, DatasetFactory, PolicyFactory, SolverFactory
+from musicfw.api import (
+    BackendFactory,
+    DatasetFactory,
+    EmbeddingFactory,
+    PolicyFactory,
+    SolverFactory,
+)
 
 if TYPE_CHECKING:
     from musicfw.types import RunResult
@@ -33,6 +39,11 @@ def musicfw_policies() -> Iterable[PolicyFactory]:  # type: ignore[empty-body]
 @hookspec
 def musicfw_datasets() -> Iterable[DatasetFactory]:  # type: ignore[empty-body]
     """Return factories of data sources."""
+
+
+@hookspec
+def musicfw_embeddings() -> Iterable[EmbeddingFactory]:  # type: ignore[empty-body]
+    """Return factories of embeddings, each the reader of what a backend's embedding stored."""
 
 
 @hookspec

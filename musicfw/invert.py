@@ -39,8 +39,8 @@ def well_posedness(codebook: Codebook | TrainedMap) -> WellPosedness:
     WellPosedness
         Affine rank, condition, ``is_exact`` and a ``message`` for a reader.
     """
-    prototypes, _ = codebook_and_scaling(codebook)
-    return geometry.well_posedness(geometry.centred_system(prototypes.prototypes))
+    book = as_map(codebook).codebook
+    return geometry.well_posedness(geometry.centred_system(book.prototypes))
 
 
 def invert(
@@ -113,13 +113,13 @@ class Inverter:
     ) -> None:
         if not tolerance >= 0:
             raise UsageError(f"tolerance: expected a number of at least 0, got {tolerance!r}")
-        book, self._scaling = codebook_and_scaling(codebook)
-        if book.relevances is not None:
+        self._map = as_map(codebook)
+        if self._map.codebook.relevances is not None:
             raise UsageError("invert: expected a codebook without relevances")
         self._provided: Provided = provided("solver", solver, registry)
         self._params = params_from_keywords(self._provided.factory, params)
         self._tolerance = tolerance
-        self._system = geometry.centred_system(book.prototypes)
+        self._system = geometry.centred_system(self._map.codebook.prototypes)
         self.well_posedness: WellPosedness = geometry.well_posedness(self._system)
         instance = self._provided.build(self._params)
         with self._provided.calling("factorise"):
@@ -138,7 +138,7 @@ class Inverter:
             hidden = self._hidden_radius(u, rhs, mean_e)
             residual = _residual(self._system, u, rhs, mean_e, hidden, distances)
         status = self._status(valid, finite, residual, hidden)
-        points = self._scaling.to_original(self._system.centroid + u)
+        points = self._map.decode(self._system.centroid + u)
         unusable = ~(valid & finite)
         points[unusable], residual[unusable], hidden[unusable] = np.nan, np.nan, np.nan
         return Inversion(
@@ -243,12 +243,13 @@ def _residual(
     return relative
 
 
-def codebook_and_scaling(codebook: Codebook | TrainedMap) -> tuple[Codebook, Scaling]:
-    """Return the codebook of either, and the scaling between its units and the caller's."""
+def as_map(codebook: Codebook | TrainedMap) -> TrainedMap:
+    """Return the map; a bare codebook is one whose units are the caller's."""
     if isinstance(codebook, TrainedMap):
-        return codebook.codebook, codebook.scaling
+        return codebook
     if isinstance(codebook, Codebook):
-        return codebook, Scaling.identity(codebook.dimension)
+        scaling = Scaling.identity(codebook.dimension)
+        return TrainedMap(codebook=codebook, scaling=scaling, backend="", params={}, seed=0)
     raise UsageError(
         f"codebook: expected a Codebook or a TrainedMap, got {type(codebook).__name__}; wrap an "
         f"array of prototypes as Codebook(prototypes=W)"

@@ -34,17 +34,20 @@ class Lattice:
         Arrangement of the units.
     toroidal : bool
         Whether opposite borders are joined. A hexagonal torus needs an even number of rows.
+    cylindrical : bool
+        Whether the left and the right border are joined, but not the upper and the lower one.
 
     Raises
     ------
     UsageError
-        For an impossible size or an unknown topology.
+        For an impossible size, an unknown topology, or a torus that is to be a cylinder.
     """
 
     rows: int
     columns: int
     topology: Topology = "rectangular"
     toroidal: bool = False
+    cylindrical: bool = False
 
     def __post_init__(self) -> None:
         for name in ("rows", "columns"):
@@ -57,6 +60,16 @@ class Lattice:
         if self.topology not in get_args(Topology):
             raise UsageError(
                 f"Lattice.topology: expected 'rectangular' or 'hexagonal', got {self.topology!r}"
+            )
+        for name in ("toroidal", "cylindrical"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                got = getattr(self, name)
+                raise UsageError(f"Lattice.{name}: expected true or false, got {got!r}")
+            object.__setattr__(self, name, bool(getattr(self, name)))
+        if self.toroidal and self.cylindrical:
+            raise UsageError(
+                "Lattice.cylindrical: expected false where toroidal is true (a torus joins all "
+                "borders, a cylinder the left and the right one), got true; keep one of them"
             )
         if self.toroidal and self.topology == "hexagonal" and self.rows % 2:
             raise UsageError(
@@ -73,6 +86,22 @@ class Lattice:
     def row_height(self) -> float:
         """Distance between neighbouring rows: 1, or sqrt(3)/2 on a hexagonal lattice."""
         return _ROW_HEIGHT[self.topology]
+
+    @property
+    def periods(self) -> tuple[float, float]:
+        """After what distance along x and y the lattice comes back to itself; inf if it does not.
+
+        A torus has both, a cylinder the one along x.
+        """
+        around = float(self.columns) if self.toroidal or self.cylindrical else np.inf
+        return around, self.rows * self.row_height if self.toroidal else np.inf
+
+    @property
+    def borders(self) -> str:
+        """``planar``, ``cylindrical`` or ``toroidal``."""
+        if self.toroidal:
+            return "toroidal"
+        return "cylindrical" if self.cylindrical else "planar"
 
     @property
     def diagonal(self) -> float:
@@ -106,9 +135,7 @@ class Lattice:
         """Return squared distances between all units on the lattice, shape (M, M)."""
         position = self.coordinates()
         offset = np.abs(position[:, np.newaxis, :] - position[np.newaxis, :, :])
-        if self.toroidal:
-            period = np.array([self.columns, self.rows * self.row_height])
-            offset = np.minimum(offset, np.abs(period - offset))
+        offset = np.minimum(offset, np.abs(self.periods - offset))
         squared: FloatArray = np.einsum("ijk,ijk->ij", offset, offset)
         return squared
 
@@ -130,9 +157,9 @@ class Lattice:
         across = np.abs(row[:, np.newaxis] - row) * self.row_height
         shifts = (0.0, 0.5, -0.5) if self.topology == "hexagonal" else (0.0,)
         along = [np.abs(column[:, np.newaxis] - column + shift) for shift in shifts]
-        if self.toroidal:
-            across = np.minimum(across, np.abs(self.rows * self.row_height - across))
-            along = [np.minimum(x, np.abs(self.columns - x)) for x in along]
+        around, over = self.periods
+        across = np.minimum(across, np.abs(over - across))
+        along = [np.minimum(x, np.abs(around - x)) for x in along]
         return across, tuple(along)
 
     def neighbours(self) -> BoolArray:

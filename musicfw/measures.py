@@ -95,7 +95,7 @@ def path_measures(path: Trajectory) -> dict[str, FloatArray]:
         ``|d_i(end) − d_i(start)| / d_i(start)``. ``monotone_fall``: share of the steps that moved
         in which the squared distance to the nearest target unit did not rise.
     """
-    frames = path.scaling.to_map(path.points)
+    frames = path.in_map()
     steps = np.diff(frames, axis=0)
     squared = np.einsum("tnd,tnd->tn", steps, steps)
     length = np.sqrt(squared).sum(axis=0)
@@ -120,7 +120,7 @@ def _preserved_change(path: Trajectory) -> FloatArray:
     others = np.setdiff1d(np.arange(path.codebook.units), path.target_units)
     if others.size == 0:
         return np.full(path.stop.size, np.nan)
-    ends = path.scaling.to_map(path.points[[0, -1]])
+    ends = path.in_map([0, -1])
     start, end = (path.codebook.squared_distances(frame, others) for frame in ends)
     change = np.abs(end - start) / np.where(start > 0.0, start, 1.0)
     return np.asarray(np.median(change, axis=1))

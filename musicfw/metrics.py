@@ -15,9 +15,9 @@ from musicfw.types import Inversion, TrainedMap, Trajectory
 
 def map_metrics(trained: TrainedMap, training: FloatArray, held_out: FloatArray) -> dict[str, Any]:
     """Return size, quality on the training and held-out points, and well-posedness of a map."""
-    book, scaling = trained.codebook, trained.scaling
+    book = trained.codebook
     posed = well_posedness(book)
-    seen, unseen = scaling.to_map(training), scaling.to_map(held_out)
+    seen, unseen = trained.encode(training), trained.encode(held_out)
     metrics: dict[str, Any] = {
         "units": book.units,
         "dimension": book.dimension,

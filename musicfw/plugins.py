@@ -277,9 +277,9 @@ class Registry:
         failed = [r.distribution for r in self.records if r.state == "failed"]
         if failed:
             hint += f"; {', '.join(failed)} failed to load (see `musicfw plugins`)"
-        return Problem(
-            "unknown-name", "", f"expected the name of a {kind}, got {name!r}", hint=hint
-        )
+        article = "an" if kind[0] in "aeiou" else "a"
+        message = f"expected the name of {article} {kind}, got {name!r}"
+        return Problem("unknown-name", "", message, hint=hint)
 
 
 def load_registry(*, block: Sequence[str] = ()) -> Registry:

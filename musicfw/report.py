@@ -25,6 +25,7 @@ from musicfw.report_figures import (
     evaluation_figures,
     inversion_figures,
     map_figures,
+    originals_of,
 )
 from musicfw.report_words import Table
 from musicfw.types import Trajectory
@@ -171,7 +172,7 @@ def _map_sentence(inputs: ReportInputs) -> str:
     trained, dataset = inputs.result.map, inputs.dataset
     lattice = trained.codebook.lattice
     kind = f"{lattice.rows} × {lattice.columns} {lattice.topology} " if lattice else ""
-    kind += "toroidal " if lattice is not None and lattice.toroidal else ""
+    kind += f"{lattice.borders} " if lattice and lattice.borders != "planar" else ""
     count, dimension = dataset.points.shape
     held = inputs.held_out_rows.size
     text = (
@@ -231,7 +232,7 @@ def _map_section(inputs: ReportInputs) -> _Section:
 def _errors(inputs: ReportInputs) -> dict[str, FloatArray]:
     """Return the relative errors of every inversion whose originals are known."""
     return {
-        key: relative_errors(inversion.points, inputs.dataset.points[inputs.inversion_rows[key]])
+        key: relative_errors(inversion.points, originals_of(inputs, key))
         for key, inversion in inputs.result.inversions.items()
         if key in inputs.inversion_rows and inversion.status.size
     }

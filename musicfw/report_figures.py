@@ -14,7 +14,8 @@ import numpy as np
 
 from musicfw import plot
 from musicfw.arrays import FloatArray, IntArray
-from musicfw.dataset import Dataset
+from musicfw.codebook import Codebook
+from musicfw.dataset import Dataset, Scaling
 from musicfw.evaluate import Evaluation
 from musicfw.types import RunResult, Trajectory
 
@@ -133,14 +134,16 @@ def map_figures(inputs: ReportInputs) -> Iterator[Figure]:
             draw = partial(plot.label_map, book.labels, lattice)
             yield _figure("label_map", draw, alt="Label of each unit")
         if image_shape is not None:
-            prototypes = trained.scaling.to_original(book.prototypes)
+            prototypes = trained.decode(book.prototypes)
             draw = partial(plot.prototype_images, prototypes, lattice, image_shape=image_shape)
             yield _figure("prototype_images", draw, alt="Prototypes as images on the lattice")
         else:
             names = feature_names(inputs)
-            draw = partial(
-                plot.component_planes, book, scaling=trained.scaling, feature_names=names
-            )
+            planes, scaling = book, trained.scaling
+            if trained.embedding is not None:  # drawn in the features, not in the codes
+                planes = Codebook(prototypes=trained.decode(book.prototypes), lattice=lattice)
+                scaling = Scaling.identity(trained.dimension)
+            draw = partial(plot.component_planes, planes, scaling=scaling, feature_names=names)
             yield _figure("component_planes", draw, alt="Values of features over the map")
     if "quantization_error" in trained.history:
         draw = partial(plot.training_curve, trained.history)
@@ -167,9 +170,14 @@ def inversion_figures(inputs: ReportInputs, errors: Mapping[str, FloatArray]) ->
         yield _figure(kind, partial(_comparison, inputs, key), alt=alt, name=f"inversion_{key}")
 
 
+def originals_of(inputs: ReportInputs, key: str) -> FloatArray:
+    """Return what an inversion should recover: the points, as far as the map's space holds them."""
+    return inputs.result.map.reconstruct(inputs.dataset.points[inputs.inversion_rows[key]])
+
+
 def _comparison(inputs: ReportInputs, key: str) -> Any:
     compared = plot.inversion_comparison(
-        inputs.dataset.points[inputs.inversion_rows[key]],
+        originals_of(inputs, key),
         inputs.result.inversions[key].points,
         image_shape=inputs.result.map.image_shape or inputs.dataset.image_shape,
         feature_names=feature_names(inputs),
@@ -180,11 +188,11 @@ def _comparison(inputs: ReportInputs, key: str) -> Any:
 
 def control_figures(inputs: ReportInputs, group: Mapping[str, Trajectory]) -> Iterator[Figure]:
     """Yield the figures of walks with the same start and target."""
-    dataset, first = inputs.dataset, next(iter(group))
+    trained, dataset, first = inputs.result.map, inputs.dataset, next(iter(group))
     policies = [trajectory.policy for trajectory in group.values()]
     unique = len(set(policies)) == len(policies)
     shown = {t.policy if unique else key: t for key, t in group.items()}
-    image_shape = inputs.result.map.image_shape or dataset.image_shape
+    image_shape = trained.image_shape or dataset.image_shape
     target, rows = inputs.targets.get(first, "the target"), inputs.trajectory_rows.get(first)
     draw: Callable[[], Any]
     if image_shape is not None:
@@ -198,12 +206,12 @@ def control_figures(inputs: ReportInputs, group: Mapping[str, Trajectory]) -> It
         draw = partial(plot.feature_changes, shown, feature_names=feature_names(inputs))
         alt = f"Features that changed on the way to {target}"
         yield _figure("feature_changes", draw, alt=alt, name=f"feature_changes_{first}")
-    if dataset.points.shape[1] == 2:
+    if dataset.points.shape[1] == 2 and trained.embedding is None:
         names = feature_names(inputs)
         draw = partial(plot.paths_in_plane, shown, dataset.points, feature_names=names)
         alt = f"Paths to {target} over the density of the data"
         yield _figure("paths_in_plane", draw, alt=alt, name=f"paths_in_plane_{first}")
-    if inputs.result.map.codebook.lattice is not None:
+    if trained.codebook.lattice is not None:
         alt = f"Paths over the map to {target}"
         draw = partial(plot.paths_on_map, shown)
         yield _figure("paths_on_map", draw, alt=alt, name=f"paths_on_map_{first}")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -135,7 +136,7 @@ class _Run:
         """Return the result that is there, if it was made from the same data."""
         made_from = load_data(self.spec, self.registry)
         warnings = check_identity(self.directory, self._identity(made_from))
-        result = load_run(self.directory)
+        result = load_run(self.directory, registry=self.registry)
         return replace(result, warnings=(*result.warnings, *warnings))
 
     def go(self) -> RunResult:
@@ -206,7 +207,8 @@ class _Run:
                 raise KeyboardInterrupt
             return trained
 
-        return self._resumable("map", self.partial / "map.npz", make, save_map, load_map)
+        load = partial(load_map, registry=self.registry)
+        return self._resumable("map", self.partial / "map.npz", make, save_map, load)
 
     def _inversion(self, section: InvertSpec, trained: TrainedMap, data: RunData) -> Inversion:
         rows = data.held_out[: section.count]
@@ -228,7 +230,7 @@ class _Run:
             )
 
         def save(path: Path, inversion: Inversion) -> object:
-            return save_inversion(path, inversion, rows=rows, originals=points)
+            return save_inversion(path, inversion, rows=rows, originals=trained.reconstruct(points))
 
         path = self.partial / "inversions" / f"{section.id}.npz"
         return self._resumable(f"invert.{section.id}", path, make, save, load_inversion)
@@ -300,7 +302,9 @@ class _Run:
         return {
             "map": map_metrics(trained, data.dataset.points[data.train_rows], held_out),
             "invert": {
-                name: inversion_metrics(inversion, held_out[: sections[name].count])
+                name: inversion_metrics(
+                    inversion, trained.reconstruct(held_out[: sections[name].count])
+                )
                 for name, inversion in inversions.items()
             },
             "control": {name: trajectory_metrics(path) for name, path in paths.items()},

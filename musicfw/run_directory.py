@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musicfw.errors import StoreError
+from musicfw.plugins import Registry
 from musicfw.store import (
     content_of,
     load_inversion,
@@ -155,8 +156,15 @@ def partial_directory(directory: Path) -> Path:
     return directory.with_name(directory.name + _PARTIAL)
 
 
-def load_run(directory: str | Path) -> RunResult:
+def load_run(directory: str | Path, *, registry: Registry | None = None) -> RunResult:
     """Return the result of a complete run directory.
+
+    Parameters
+    ----------
+    directory : path-like
+        The run directory.
+    registry : Registry, optional
+        As in `load_map`.
 
     Raises
     ------
@@ -170,7 +178,7 @@ def load_run(directory: str | Path) -> RunResult:
         metrics = facts["metrics"]
         told = {name: facts[name] for name in ("provenance", "timings_s")}
         warnings, inverted, steered = facts["warnings"], [*metrics["invert"]], [*metrics["control"]]
-    trained = load_map(directory)
+    trained = load_map(directory, registry=registry)
     return RunResult(
         directory=directory,
         map=trained,

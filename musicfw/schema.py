@@ -32,6 +32,7 @@ _LATTICE_HELP = {
     "columns": "Number of columns.",
     "topology": "Arrangement of the units.",
     "toroidal": "Whether opposite borders are joined; if hexagonal, rows must be even.",
+    "cylindrical": "Whether only the left and the right border are joined.",
 }
 
 

@@ -43,6 +43,8 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         Arrangement of the units.
     toroidal : bool
         Whether opposite borders of the lattice are joined.
+    cylindrical : bool
+        Whether only its left and right borders are joined.
     mode, epochs, radius_start, radius_end, neighborhood, initialization, dtype, chunk_size
         Those of the backend ``native``; see `musicfw.som.native.NativeParams`.
     solver : str
@@ -69,6 +71,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         *,
         topology: Topology = "rectangular",
         toroidal: bool = False,
+        cylindrical: bool = False,
         mode: Literal["minibatch", "batch", "progressive", "online"] = "minibatch",
         epochs: int | None = None,
         radius_start: float | None = None,
@@ -84,6 +87,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.columns = columns
         self.topology = topology
         self.toroidal = toroidal
+        self.cylindrical = cylindrical
         self.mode = mode
         self.epochs = epochs
         self.radius_start = radius_start
@@ -194,7 +198,11 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
     def _lattice(self) -> Lattice:
         return Lattice(
-            rows=self.rows, columns=self.columns, topology=self.topology, toroidal=self.toroidal
+            rows=self.rows,
+            columns=self.columns,
+            topology=self.topology,
+            toroidal=self.toroidal,
+            cylindrical=self.cylindrical,
         )
 
     def _seed(self) -> int:

@@ -23,7 +23,7 @@ from musicfw.control.targets import ResolvedTarget, Target, resolve_target
 from musicfw.dataset import Scaling
 from musicfw.errors import UsageError
 from musicfw.geometry import squared_distances
-from musicfw.invert import codebook_and_scaling
+from musicfw.invert import as_map
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided
 from musicfw.types import TrainedMap, Trajectory
@@ -98,34 +98,41 @@ def steer(
     PluginError
         If the policy fails or returns something of the wrong shape.
     """
-    book, scaling = codebook_and_scaling(codebook)
+    trained = as_map(codebook)
+    book, scaling, names = trained.codebook, trained.scaling, trained.feature_names
     if book.relevances is not None:
         raise UsageError("steer: expected a codebook without relevances")
-    names = codebook.feature_names if isinstance(codebook, TrainedMap) else None
     _check_call(target, steps, until)
     chosen = provided("policy", policy, registry)
     resolved_params = params_from_keywords(chosen.factory, params)
-    original = as_points(x, name="x", dimension=book.dimension)
+    original = as_points(x, name="x", dimension=trained.dimension)
     resolved = resolve_target(target, book)
     limits = resolve_constraints(
         frozen=frozen, lower=lower, upper=upper, cost=cost, names=names, starts=original
     )
-    _check_traits(chosen, limits)
-    starts = scaling.to_map(original)
+    _check_limits(chosen, limits, trained)
+    starts = trained.encode(original)
     rules = Rules(
         target=resolved,
         until=until,
-        reach=_reach(codebook, off_manifold),
+        reach=_reach(trained, off_manifold),
         progress=progress or (lambda done, total: None),
     )
     started = time.perf_counter()
     data = None
     if reference is not None:
-        data = scaling.to_map(as_points(reference, name="reference", dimension=book.dimension))
+        matrix = as_points(reference, name="reference", dimension=trained.dimension)
+        data = trained.encode(matrix)
     problem = _problem(book, starts, resolved, limits, scaling, int(steps), data)
     seen = walk(problem, rules, chosen, chosen.build(resolved_params))
+    frames = seen.frames[: seen.done + 1]
+    if trained.embedding is None:
+        points, codes = _in_full(original, frames, limits, scaling), None
+    else:
+        points, codes = _decoded(trained, frames), frames
     return Trajectory(
-        points=_in_full(original, seen.frames[: seen.done + 1], limits, scaling),
+        points=points,
+        codes=codes,
         stop=seen.stop,
         step_norm=seen.step_norm[: seen.done],
         arrival=seen.arrival,
@@ -150,7 +157,15 @@ def _check_call(target: Target, steps: int, until: Until) -> None:
         raise UsageError(f"until: expected 'settled' or 'arrived', got {until!r}")
 
 
-def _check_traits(chosen: Provided, limits: Constraints) -> None:
+def _check_limits(chosen: Provided, limits: Constraints, trained: TrainedMap) -> None:
+    limited = (limits.lower, limits.upper, limits.cost)
+    if trained.embedding is not None and not (
+        limits.free.all() and all(each is None for each in limited)
+    ):
+        raise UsageError(
+            f"frozen, lower, upper, cost: the map lies in the codes of {trained.embedding.name!r}, "
+            f"where single features cannot be held; leave them out, or train a map on the features"
+        )
     for trait, given in (("bounds", limits.lower), ("cost", limits.cost)):
         if given is not None and trait not in chosen.factory.traits:
             raise UsageError(
@@ -159,13 +174,13 @@ def _check_traits(chosen: Provided, limits: Constraints) -> None:
             )
 
 
-def _reach(codebook: Codebook | TrainedMap, off_manifold: float | None) -> float:
+def _reach(trained: TrainedMap, off_manifold: float | None) -> float:
     """Return the greatest distance to the map that a point may have."""
     if off_manifold is None:
         return float("inf")
     if not off_manifold > 0:
         raise UsageError(f"off_manifold: expected a number greater than 0, got {off_manifold!r}")
-    quantiles = codebook.distance_quantiles if isinstance(codebook, TrainedMap) else None
+    quantiles = trained.distance_quantiles
     if quantiles is None:
         raise UsageError(
             "off_manifold: needs a map that knows its training data; give the TrainedMap that "
@@ -216,6 +231,12 @@ def _problem(
         cost=cost,
         reference=None if reference is None else read_only(reference),
     )
+
+
+def _decoded(trained: TrainedMap, frames: FloatArray) -> FloatArray:
+    """Return frames of codes (T+1, N, d) as points (T+1, N, D) in original units."""
+    flat = trained.decode(frames.reshape(-1, frames.shape[2]))
+    return flat.reshape(*frames.shape[:2], trained.dimension)
 
 
 def _in_full(

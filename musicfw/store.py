@@ -18,15 +18,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from musicfw.api import Embedding
 from musicfw.atomic import write_atomic
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling
+from musicfw.embeddings import load_embedding
 from musicfw.errors import StoreError, UsageError
 from musicfw.geometry import WellPosedness
 from musicfw.lattice import Lattice
+from musicfw.plugins import Registry
 from musicfw.types import Inversion, TrainedMap, Trajectory
 
-_HISTORY = "history."
+_HISTORY, _EMBEDDING = "history.", "embedding."
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
@@ -161,25 +164,63 @@ def save_map(path: Path, trained: TrainedMap) -> Path:
         arrays["relevances"] = book.relevances
     for name, values in trained.history.items():
         arrays[_HISTORY + name] = values
+    if trained.embedding is not None:
+        arrays["embedding"] = trained.embedding.name
+        for name, content in trained.embedding.files().items():
+            arrays[_EMBEDDING + name] = np.frombuffer(content, np.uint8)
     return save_arrays(path, arrays)
 
 
-def load_map(path: Path | str) -> TrainedMap:
+def load_map(path: Path | str, *, registry: Registry | None = None) -> TrainedMap:
     """Return the map of a ``map.npz`` file or of a run directory.
 
     A file with nothing but ``prototypes`` is a map without a lattice.
+
+    Parameters
+    ----------
+    path : path-like
+        The file or run directory.
+    registry : Registry, optional
+        Where the map's embedding is looked up, if it has one; by default everything installed.
 
     Raises
     ------
     StoreError
         If there is no such file or it is no map.
+    UsageError
+        If the plugin that can read the map's embedding is not installed.
     """
     file = Path(path)
     if file.is_dir():
         file = file / "map.npz"
     arrays = load_arrays(file, needs=("prototypes",))
+    embedding = None
+    if "embedding" in arrays:
+        embedding = _embedding_from(file, arrays, registry)
     with content_of(file):
-        return _map_from(arrays)
+        return _map_from(arrays, embedding)
+
+
+def _embedding_from(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any]], registry: Registry | None
+) -> Embedding:
+    with content_of(path):
+        dimension, codes = arrays["scaling_offset"].size, arrays["prototypes"].shape[1]
+        files = {
+            name.removeprefix(_EMBEDDING): content.tobytes()
+            for name, content in arrays.items()
+            if name.startswith(_EMBEDDING)
+        }
+    name = str(arrays["embedding"])
+    try:
+        return load_embedding(
+            name, files, dimension=dimension, code_dimension=codes, registry=registry
+        )
+    except UsageError as err:
+        raise UsageError(
+            f"{path}: the map lies in the codes of {name!r}, which needs the plugin that made it; "
+            f"install that: {err}"
+        ) from err
 
 
 @contextmanager
@@ -192,7 +233,7 @@ def content_of(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: cannot be used: {what}") from err
 
 
-def _map_from(arrays: Mapping[str, npt.NDArray[Any]]) -> TrainedMap:
+def _map_from(arrays: Mapping[str, npt.NDArray[Any]], embedding: Embedding | None) -> TrainedMap:
     lattice = str(arrays.get("lattice", "null"))
     codebook = Codebook(
         prototypes=arrays["prototypes"],
@@ -220,6 +261,7 @@ def _map_from(arrays: Mapping[str, npt.NDArray[Any]]) -> TrainedMap:
         feature_names=None if names is None else tuple(names),
         image_shape=None if shape is None else (shape[0], shape[1]),
         distance_quantiles=arrays.get("distance_quantiles"),
+        embedding=embedding,
     )
 
 
@@ -269,6 +311,8 @@ def save_trajectory(path: Path, trajectory: Trajectory, **extra: npt.ArrayLike) 
     """Write a trajectory (``points``, ``stop``, …) and what else belongs to it."""
     facts = {"policy": trajectory.policy, "params": dict(trajectory.params)}
     arrays = {name: getattr(trajectory, name) for name in _PATH_ARRAYS}
+    if trajectory.codes is not None:
+        arrays["codes"] = trajectory.codes
     return save_arrays(path, {**arrays, "facts": json.dumps(facts), **extra})
 
 
@@ -279,6 +323,7 @@ def load_trajectory(path: Path, trained: TrainedMap) -> Trajectory:
         facts = json.loads(str(arrays["facts"]))
         return Trajectory(
             points=arrays["points"],
+            codes=arrays.get("codes"),
             stop=arrays["stop"],
             step_norm=arrays["step_norm"],
             arrival=arrays["arrival"],

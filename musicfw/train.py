@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.api import BackendFactory, RawMap, TrainingProblem
+from musicfw.api import BackendFactory, Embedding, RawMap, TrainingProblem
 from musicfw.arrays import (
     FloatArray,
     IntArray,
@@ -22,6 +22,7 @@ from musicfw.arrays import (
 from musicfw.checkpoint import FileCheckpoint, fingerprint
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling, checked_image_shape, checked_names
+from musicfw.embeddings import checked_embedding
 from musicfw.errors import UsageError
 from musicfw.geometry import best_matching_units, nearest_squared_distances
 from musicfw.lattice import Lattice
@@ -156,10 +157,12 @@ def train(
         raw = _fit_kept(
             chosen, resolved_params, problem, facts, path=checkpoint, every_s=checkpoint_every_s
         )
+    embedding = None if raw.embedding is None else _embedding(raw, problem, registry)
+    in_map = scaled if embedding is None else embedding.encode(scaled)
     codebook = Codebook(prototypes=raw.prototypes, lattice=lattice, relevances=raw.relevances)
     codebook = replace(
         codebook,
-        labels=None if text_labels is None else _unit_labels(codebook, scaled, text_labels, gaps),
+        labels=None if text_labels is None else _unit_labels(codebook, in_map, text_labels, gaps),
         clusters=None if clusters is None else _clusters(codebook, clusters),
     )
     return TrainedMap(
@@ -172,7 +175,8 @@ def train(
         interrupted=raw.interrupted,
         feature_names=names,
         image_shape=shape,
-        distance_quantiles=_distance_quantiles(scaled, codebook, gaps),
+        distance_quantiles=_distance_quantiles(in_map, codebook, gaps),
+        embedding=embedding,
     )
 
 
@@ -225,9 +229,14 @@ def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
     backend = chosen.build(params)
     with chosen.calling("fit"):
         raw = backend.fit(problem)
-    shape = (problem.lattice.units, problem.points.shape[1])
     if not isinstance(raw, RawMap):
         raise chosen.error("fit", f"expected a RawMap, got {type(raw).__name__}")
+    dimension = problem.points.shape[1]
+    if raw.embedding is not None:
+        if "embedding" not in chosen.factory.traits:
+            raise chosen.error("fit", "an embedding needs the trait 'embedding', which it lacks")
+        dimension = np.shape(raw.prototypes)[-1]
+    shape = (problem.lattice.units, dimension)
     chosen.checked(raw.prototypes, call="fit", name="prototypes (M, D)", shape=shape)
     if not np.isfinite(raw.prototypes).all():
         unit = int(np.flatnonzero(~np.isfinite(raw.prototypes).all(axis=1))[0])
@@ -268,6 +277,12 @@ def _fit_kept(
     raw = _fit(chosen, params, replace(problem, checkpoint=kept))
     kept.keep() if raw.interrupted else kept.remove()
     return raw
+
+
+def _embedding(raw: RawMap, problem: TrainingProblem, registry: Registry | None) -> Embedding:
+    dimension, codes = problem.points.shape[1], raw.prototypes.shape[1]
+    inner = cast(Embedding, raw.embedding)
+    return checked_embedding(inner, dimension=dimension, code_dimension=codes, registry=registry)
 
 
 def _initial(initial: npt.ArrayLike, lattice: Lattice, scaling: Scaling) -> FloatArray:

@@ -20,6 +20,7 @@ from musicfw.missing import filled_from, masked_best_matching_units
 from musicfw.status import Status, StopReason
 
 if TYPE_CHECKING:
+    from musicfw.api import Embedding
     from musicfw.evaluate import Evaluation
 
 
@@ -34,6 +35,9 @@ class TrainedMap:
     scaling : Scaling
         How original units become the map's. Verbs given a TrainedMap take and return points in
         original units; given its ``codebook`` they work in the map's units.
+    embedding : Embedding, optional
+        Between the scaled data (D features) and the space of the prototypes (d coordinates), if
+        that is a learned one. The map's units are then those of the codes.
     backend : str
         Name of the backend that trained it.
     params : mapping
@@ -61,6 +65,7 @@ class TrainedMap:
     feature_names: tuple[str, ...] | None = None
     image_shape: tuple[int, int] | None = None
     distance_quantiles: FloatArray | None = None
+    embedding: Embedding | None = None
 
     def __post_init__(self) -> None:
         if self.distance_quantiles is not None:
@@ -68,19 +73,45 @@ class TrainedMap:
         history = {str(name): frozen(values) for name, values in self.history.items()}
         object.__setattr__(self, "history", history)
         object.__setattr__(self, "params", dict(self.params))
-        if self.scaling.offset.shape != (self.codebook.dimension,):
+        if self.embedding is None and self.dimension != self.codebook.dimension:
             raise UsageError(
                 f"TrainedMap.scaling: expected {self.codebook.dimension} features, got "
                 f"{self.scaling.offset.shape[0]}"
             )
 
+    @property
+    def dimension(self) -> int:
+        """Number of features D of the data."""
+        return int(self.scaling.offset.size)
+
+    def encode(self, points: npt.ArrayLike) -> FloatArray:
+        """Return points (N, D) of original units in the map's units, shape (N, d).
+
+        d is D but with an embedding, whose codes they then are.
+        """
+        matrix = as_points(points, name="points", dimension=self.dimension)
+        scaled = self.scaling.to_map(matrix)
+        return scaled if self.embedding is None else self.embedding.encode(scaled)
+
+    def decode(self, codes: npt.ArrayLike) -> FloatArray:
+        """Return points (N, d) of the map's units in original units, shape (N, D)."""
+        matrix = as_points(codes, name="codes", dimension=self.codebook.dimension)
+        scaled = matrix if self.embedding is None else self.embedding.decode(matrix)
+        return self.scaling.to_original(scaled)
+
+    def reconstruct(self, points: npt.ArrayLike) -> FloatArray:
+        """Return what the map's space holds of points (N, D): themselves but with an embedding."""
+        if self.embedding is None:
+            return as_points(points, name="points", dimension=self.dimension)
+        return self.decode(self.encode(points))
+
     def squared_distances(self, points: npt.ArrayLike) -> FloatArray:
         """Return the activations of points given in original units, shape (N, M)."""
-        return self.codebook.squared_distances(self._to_map(points))
+        return self.codebook.squared_distances(self.encode(points))
 
     def best_matching_units(self, points: npt.ArrayLike) -> IntArray:
         """Return the nearest unit of points given in original units, shape (N,)."""
-        return self.codebook.best_matching_units(self._to_map(points))
+        return self.codebook.best_matching_units(self.encode(points))
 
     def impute(self, points: npt.ArrayLike) -> FloatArray:
         """Return the points with their gaps filled from their best matching units.
@@ -102,16 +133,19 @@ class TrainedMap:
         ------
         DataError
             For infinities, and a row without any known value.
+        UsageError
+            For a map with an embedding, whose distances need every feature.
         """
         book = self.codebook
+        if self.embedding is not None:
+            raise UsageError(
+                f"impute: the embedding {self.embedding.name!r} needs every feature; use a map "
+                f"without an embedding"
+            )
         matrix = as_points(points, name="points", dimension=book.dimension, missing=True)
         scaled = self.scaling.to_map(matrix)
         units = masked_best_matching_units(scaled, book.prototypes, book.relevances)
         return filled_from(matrix, self.scaling.to_original(book.prototypes), units)
-
-    def _to_map(self, points: npt.ArrayLike) -> FloatArray:
-        matrix = as_points(points, name="points", dimension=self.codebook.dimension)
-        return self.scaling.to_map(matrix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -217,6 +251,7 @@ class Trajectory:
     ----------
     points : ndarray, shape (T+1, N, D)
         Frames; ``points[0]`` is the input, bit for bit. A point that stopped repeats its frame.
+        On a map with an embedding they are decoded ``codes``, ``points[0]`` too.
     stop : ndarray of int8, shape (N,)
         A `StopReason` per point.
     step_norm : ndarray, shape (T, N)
@@ -238,6 +273,9 @@ class Trajectory:
         Time of the whole walk in seconds; NaN if loaded from a file.
     feature_names : tuple of str, optional
         Names of the D features.
+    codes : ndarray, shape (T+1, N, d), optional
+        The frames in the map's units, if the map has an embedding; ``codes[0]`` is the encoded
+        input, bit for bit.
     """
 
     points: FloatArray
@@ -251,6 +289,7 @@ class Trajectory:
     params: Mapping[str, Any]
     elapsed_s: float
     feature_names: tuple[str, ...] | None = None
+    codes: FloatArray | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (
@@ -261,7 +300,9 @@ class Trajectory:
         ):
             object.__setattr__(self, name, frozen(getattr(self, name), dtype))
         # Frames can be large: frozen in place, since `steer` made them.
-        self.points.flags.writeable = False
+        for frames in (self.points, self.codes):
+            if frames is not None:
+                frames.flags.writeable = False
         object.__setattr__(self, "params", dict(self.params))
 
     @property
@@ -277,10 +318,8 @@ class Trajectory:
         ndarray, shape (T+1, N, K)
             In the map's units.
         """
-        frames, count, dimension = self.points.shape
-        flat = self.scaling.to_map(self.points.reshape(-1, dimension))
-        squared = self.codebook.squared_distances(flat, units)
-        return squared.reshape(frames, count, squared.shape[1])
+        squared = self.codebook.squared_distances(self._flat(), units)
+        return squared.reshape(*self.points.shape[:2], squared.shape[1])
 
     def distance_to_map(self) -> FloatArray:
         """Return the distance of every frame to its nearest prototype, shape (T+1, N).
@@ -288,11 +327,18 @@ class Trajectory:
         By the codebook's own distance, in the map's units: how far a path strays from where the
         map knows the data.
         """
-        frames, count, dimension = self.points.shape
-        flat = self.scaling.to_map(self.points.reshape(-1, dimension))
         book = self.codebook
-        nearest = geometry.nearest_squared_distances(flat, book.prototypes, book.relevances)
-        return np.asarray(np.sqrt(nearest).reshape(frames, count))
+        nearest = geometry.nearest_squared_distances(self._flat(), book.prototypes, book.relevances)
+        return np.asarray(np.sqrt(nearest).reshape(self.points.shape[:2]))
+
+    def in_map(self, frames: int | slice | list[int] = slice(None)) -> FloatArray:
+        """Return the frames (or some) in the map's units, shape (T+1, N, d) or (N, d) of one."""
+        if self.codes is not None:
+            return self.codes[frames]
+        return self.scaling.to_map(self.points[frames])
+
+    def _flat(self) -> FloatArray:
+        return self.in_map().reshape(-1, self.codebook.dimension)
 
     def changes(self, point: int = 0, *, frame: int = -1) -> tuple[FeatureChange, ...]:
         """Return what changed for one point, the largest share of the move first.

@@ -141,8 +141,12 @@ def ink_on(colour: Any) -> str:
 
 def describe(lattice: Lattice) -> str:
     """Return the size and kind of a lattice in words."""
-    torus = ", toroidal (opposite borders are joined)" if lattice.toroidal else ""
-    return f"{lattice.rows} × {lattice.columns} {lattice.topology}{torus}"
+    joined = {
+        "planar": "",
+        "cylindrical": ", cylindrical (left and right are joined)",
+        "toroidal": ", toroidal (opposite borders are joined)",
+    }
+    return f"{lattice.rows} × {lattice.columns} {lattice.topology}{joined[lattice.borders]}"
 
 
 def cell_polygons(lattice: Lattice) -> FloatArray:

@@ -203,7 +203,7 @@ def _map_behind(ax: Axes, trajectory: Trajectory, lattice: Lattice) -> None:
 def _draw_walk(
     ax: Axes, trajectory: Trajectory, lattice: Lattice, *, point: int, order: int, of: int
 ) -> None:
-    frames = trajectory.scaling.to_map(trajectory.points[:, point])
+    frames = trajectory.in_map()[:, point]
     units = trajectory.codebook.best_matching_units(frames)
     visited = units[np.concatenate([[True], units[1:] != units[:-1]])]
     # Paths through the same units stand side by side, inside the cell.
@@ -222,15 +222,14 @@ def _draw_walk(
 def walk_segments(units: IntArray, lattice: Lattice) -> FloatArray:
     """Return the line segments of a walk over the lattice, shape (segments, 2, 2).
 
-    On a torus each step goes the short way round; one that crosses a border is drawn twice, from
-    either side, for the axes to clip.
+    On a torus or cylinder each step goes the short way round; one that crosses a border is drawn
+    twice, from either side, for the axes to clip.
     """
     position = lattice.coordinates()[units]
     start, end = position[:-1], position[1:]
-    if not lattice.toroidal:
-        return np.stack([start, end], axis=1)
-    period = np.array([lattice.columns, lattice.rows * lattice.row_height])
-    short = (end - start) - period * np.round((end - start) / period)
+    period = np.array(lattice.periods)
+    turns = np.round((end - start) / period)
+    short = (end - start) - np.where(np.isfinite(period), period, 0.0) * turns
     forward = np.stack([start, start + short], axis=1)
     backward = np.stack([end - short, end], axis=1)
     crosses = np.abs(start + short - end).max(axis=1) > 1e-9
@@ -274,9 +273,10 @@ def _nearest_target_distances(trajectory: Trajectory) -> FloatArray:
     """Return the distance of every frame to its nearest target unit, shape (T+1, N)."""
     codebook, units = trajectory.codebook, trajectory.target_units
     distances = np.empty((trajectory.points.shape[0], trajectory.points.shape[1]))
+    in_map = trajectory.in_map()
     # Path by path: all frames to all units of the target at once can be gigabytes.
     for n in range(distances.shape[1]):
-        frames = trajectory.scaling.to_map(trajectory.points[:, n])
+        frames = in_map[:, n]
         distances[:, n] = np.sqrt(codebook.squared_distances(frames, units).min(axis=1))
     return distances
 

@@ -1,16 +1,29 @@
-"""Clusters of a map's units, by Ward's method; their number by the silhouette."""
+"""Clusters of a map's units: from the prototypes alone, or with the data they stand for.
+
+============================  ====================================================================
+`cluster_units`               Ward's method on the prototypes; their number by the silhouette
+`count_weighted_ward`         Ward's method on the data of each unit, as if on the data themselves
+`winner_graph_clusters`       spectral clustering of the graph of first and second winners
+============================  ====================================================================
+
+The cluster of a point is that of its best matching unit.
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, IntArray
+from musicfw.arrays import FloatArray, IntArray, as_points
+from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
 from musicfw.geometry import pair_squared_distances
 
 _MOST_CLUSTERS = 20
+# Elements of one block of distances: about 8 MB.
+_BLOCK_ELEMENTS = 1 << 20
 
 
 def cluster_units(
@@ -60,6 +73,129 @@ def cluster_units(
     return max(cuts, key=lambda cut: float(silhouettes(distances, cut).mean()))
 
 
+def count_weighted_ward(codebook: Codebook, points: npt.ArrayLike, *, clusters: int) -> IntArray:
+    """Return the cluster of every unit, shape (M,), by Ward's method on the means of their points.
+
+    Each merge takes the two groups a, b that raise the sum of squares within groups least, by
+    ``n_a n_b / (n_a + n_b) ||m_a − m_b||²`` with the number n and mean m of their points: Ward's
+    method on the points themselves, begun from the units. A unit without points joins the cluster
+    of the unit with points whose prototype is nearest. Source: Ward (1963), as in `cluster_units`.
+
+    Parameters
+    ----------
+    codebook : Codebook
+        The map. Its distances decide which unit a point belongs to. Means are compared with
+        relevances that all units share; those of single units are no metric between them, and do
+        not count here.
+    points : array_like, shape (N, D)
+        In the map's units; with at least as many best matching units as clusters.
+    clusters : int
+        How many.
+
+    Returns
+    -------
+    ndarray of intp, shape (M,)
+        Numbered 0, 1, … in order of first unit with points.
+
+    Raises
+    ------
+    UsageError
+        If ``clusters`` is not an integer from 1 to the number of units with points.
+    """
+    matrix = as_points(points, name="points", dimension=codebook.dimension)
+    winners = codebook.best_matching_units(matrix)
+    occupied, number = np.unique(winners, return_inverse=True)
+    _check_number(clusters, occupied.size, of="units with points")
+    counts = np.bincount(number).astype(np.float64)
+    sums = np.zeros((occupied.size, codebook.dimension))
+    relevances = codebook.relevances
+    if relevances is not None and relevances.ndim == 1:
+        matrix = matrix * np.sqrt(relevances)
+    np.add.at(sums, number, matrix)
+    return _spread(codebook, occupied, _ward(sums, counts, clusters=clusters))
+
+
+def _ward(sums: FloatArray, counts: FloatArray, *, clusters: int) -> IntArray:
+    """Return the groups that Ward's method makes of weighted points, given by sum and weight."""
+    sums, counts = sums.copy(), counts.copy()
+    means = sums / counts[:, np.newaxis]
+    group = np.arange(counts.size)
+    offset = means[:, np.newaxis, :] - means
+    cost = np.einsum("ijk,ijk->ij", offset, offset)
+    cost *= counts[:, np.newaxis] * counts / (counts[:, np.newaxis] + counts)
+    np.fill_diagonal(cost, np.inf)
+    for _ in range(counts.size - clusters):
+        kept, gone = sorted(divmod(int(cost.argmin()), counts.size))
+        group[group == gone] = kept
+        sums[kept] += sums[gone]
+        counts[kept] += counts[gone]
+        means[kept] = sums[kept] / counts[kept]
+        cost[gone] = cost[:, gone] = np.inf
+        there = np.isfinite(cost[kept])
+        rest = means[there] - means[kept]
+        raised = counts[there] * counts[kept] / (counts[there] + counts[kept])
+        cost[kept, there] = cost[there, kept] = raised * np.einsum("nd,nd->n", rest, rest)
+    return _in_order(group)
+
+
+def winner_graph(codebook: Codebook, points: npt.ArrayLike) -> FloatArray:
+    """Return how strongly the data join every two units, shape (M, M), symmetric.
+
+    ``A_ij = #{x : its two best units are i and j} / √(n_i n_j)`` with n the number of points that
+    a unit is first or second for: units that share points are joined, however far apart they lie
+    (the graph of T. Martinetz and K. Schulten, "Topology representing networks", Neural Networks 7
+    (1994), with counts). Of equally near units the lowest come first.
+    """
+    matrix = as_points(points, name="points", dimension=codebook.dimension)
+    units = codebook.units
+    joined = np.zeros((units, units))
+    if units == 1:
+        return joined
+    block = max(1, _BLOCK_ELEMENTS // units)
+    for start in range(0, matrix.shape[0], block):
+        squared = codebook.squared_distances(matrix[start : start + block])
+        first = squared.argmin(axis=1)
+        squared[np.arange(first.size), first] = np.inf
+        np.add.at(joined, (first, squared.argmin(axis=1)), 1.0)
+    joined += joined.T
+    visits = np.maximum(joined.sum(axis=0), 1.0)
+    return np.asarray(joined / np.sqrt(visits[:, np.newaxis] * visits))
+
+
+def winner_graph_clusters(codebook: Codebook, points: npt.ArrayLike, *, clusters: int) -> IntArray:
+    """Return the cluster of every unit, shape (M,), by spectral clustering of `winner_graph`.
+
+    The leading eigenvectors of the normalised graph ``√S⁻¹ A √S⁻¹``, S its degrees (A. Ng, M.
+    Jordan and Y. Weiss, "On spectral clustering", NIPS 2001), are assigned by a QR factorisation
+    with column pivoting (A. Damle, V. Minden and L. Ying, "Simple, direct and efficient multi-way
+    spectral clustering", Information and Inference 8 (2019)): no random start. The parameters,
+    units without points and errors are as in `count_weighted_ward`.
+    """
+    graph = winner_graph(codebook, points)
+    degrees = graph.sum(axis=1)
+    occupied = np.flatnonzero(degrees > 0.0) if codebook.units > 1 else np.zeros(1, dtype=np.intp)
+    _check_number(clusters, occupied.size, of="units with points")
+    if clusters == 1:
+        return np.zeros(codebook.units, dtype=np.intp)
+    from scipy.linalg import eigh, qr, svd  # here, so that `import musicfw` stays quick
+
+    root = np.sqrt(degrees[occupied])
+    normalised = graph[np.ix_(occupied, occupied)] / (root[:, np.newaxis] * root)
+    last = occupied.size - 1
+    _, vectors = eigh(normalised, subset_by_index=(last - clusters + 1, last))
+    _, _, pivots = qr(vectors.T, mode="economic", pivoting=True)
+    left, _, right = svd(vectors[pivots[:clusters]].T)
+    assigned = np.abs(vectors @ (left @ right)).argmax(axis=1)
+    return _spread(codebook, occupied, _in_order(assigned))
+
+
+def _spread(codebook: Codebook, occupied: IntArray, clusters: IntArray) -> IntArray:
+    """Return the clusters of the occupied units and, for the rest, of the nearest of them."""
+    nearest = codebook.squared_distances(codebook.prototypes, occupied).argmin(axis=1)
+    nearest[occupied] = np.arange(occupied.size)
+    return np.asarray(clusters[nearest])
+
+
 def silhouettes(distances: FloatArray, clusters: IntArray) -> FloatArray:
     """Return how well each unit lies in its cluster, from −1 to 1, shape (M,).
 
@@ -105,11 +241,11 @@ def _condensed(prototypes: FloatArray, relevances: FloatArray | None) -> FloatAr
     return np.asarray(np.sqrt(np.concatenate(rows)))
 
 
-def _check_number(clusters: int, units: int) -> None:
+def _check_number(clusters: int, units: int, *, of: str = "units") -> None:
     whole = isinstance(clusters, int | np.integer) and not isinstance(clusters, bool)
     if not whole or not 1 <= clusters <= units:
         raise UsageError(
-            f"clusters: expected an integer from 1 to {units} (the number of units), got "
+            f"clusters: expected an integer from 1 to {units} (the number of {of}), got "
             f"{clusters!r}"
         )
 
@@ -125,7 +261,12 @@ def _cut(tree: FloatArray, clusters: int) -> IntArray:
         root[tree[step, :2].astype(np.intp)] = units + step
     for node in range(root.size - 1, -1, -1):
         root[node] = root[root[node]]
-    _, first, number = np.unique(root[:units], return_index=True, return_inverse=True)
+    return _in_order(root[:units])
+
+
+def _in_order(groups: IntArray) -> IntArray:
+    """Return groups numbered 0, 1, … in the order in which they first appear."""
+    _, first, number = np.unique(groups, return_index=True, return_inverse=True)
     rank = np.empty(first.size, dtype=np.intp)
     rank[np.argsort(first)] = np.arange(first.size)
     return rank[number]

@@ -138,6 +138,10 @@ def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:
     lattice's longer side along z₁, and σ the standard deviations. A component's sign is such that
     its entry of largest magnitude is positive. A side of one unit has p = 0.
 
+    Where borders are joined a plane would be torn: there the position goes round a circle, cos and
+    sin of 2π times the share of the period, so a cylinder takes three components and a torus four,
+    the wider extents first. Data with fewer get the plane.
+
     Source: Kohonen (2013), section 4.3 ("linear initialization").
 
     Parameters
@@ -147,22 +151,26 @@ def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:
     lattice : Lattice
         Where the units lie.
     """
-    components = principal_components(centred)
-    return _position(lattice)[:, : components.shape[0]] @ components
+    position = _position(lattice, lattice.periods)
+    components = principal_components(centred, count=position.shape[1])
+    if position.shape[1] > np.count_nonzero(components.any(axis=1)):
+        position = _position(lattice, (np.inf, np.inf))
+    components = components[: position.shape[1]]
+    return position[:, : components.shape[0]] @ components
 
 
-def principal_components(centred: FloatArray) -> FloatArray:
-    """Return the leading two principal directions times their standard deviations, shape (k, D).
+def principal_components(centred: FloatArray, *, count: int = 2) -> FloatArray:
+    """Return the leading principal directions times their standard deviations, shape (k, D).
 
-    k is 2, or 1 for D = 1. A component whose variance is below rounding (data on a line) is 0.
-    Exact to rounding up to 256 rows or features; beyond, by subspace iteration, which is enough for
-    a start.
+    k is ``count`` (at most 8), or less if there are fewer rows or features. A component whose
+    variance is below rounding (data on a line) is 0. Exact to rounding up to 256 rows or features;
+    beyond, by subspace iteration, which is enough for a start.
     """
     rows, dimension = centred.shape
     scale = float(np.abs(centred).max()) or 1.0
     X = centred / scale
     values, directions = (_exact if min(rows, dimension) <= 256 else _iterated)(X)
-    count = min(2, dimension, rows)
+    count = min(count, dimension, rows)
     values, directions = values[:count], directions[:count]
     significant = values > max(rows, dimension) * np.finfo(np.float64).eps * values[0]
     deviations = np.sqrt(np.where(significant, values, 0.0) / rows)
@@ -173,12 +181,12 @@ def principal_components(centred: FloatArray) -> FloatArray:
     return np.asarray(directions * (signs * deviations * scale)[:, np.newaxis])
 
 
-def _exact(X: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _exact(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
     """Return squared singular values, falling, and right directions, by the smaller Gram matrix."""
     wide = X.shape[1] > X.shape[0]
     values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
-    leading = vectors[:, ::-1][:, :2].T
-    return values[::-1][:2], leading @ X if wide else leading
+    leading = vectors[:, ::-1][:, :count].T
+    return values[::-1][:count], leading @ X if wide else leading
 
 
 def _iterated(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
@@ -246,10 +254,19 @@ def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> 
     return rows[chosen]
 
 
-def _position(lattice: Lattice) -> FloatArray:
-    """Return lattice positions scaled to [−1, 1], the longer side in column 0, shape (M, 2)."""
-    position = lattice.coordinates()
-    lowest, highest = position.min(axis=0), position.max(axis=0)
-    half = (highest - lowest) / 2.0
-    scaled = (position - (lowest + highest) / 2.0) / np.where(half > 0.0, half, 1.0)
-    return np.asarray(scaled[:, ::-1] if half[1] > half[0] else scaled)
+def _position(lattice: Lattice, periods: tuple[float, float]) -> FloatArray:
+    """Return lattice positions in [−1, 1], the widest extent in column 0, shape (M, 2 to 4).
+
+    A side with a finite period is a circle of two columns.
+    """
+    sides = []
+    for along, period in zip(lattice.coordinates().T, periods, strict=True):
+        low, high = along.min(), along.max()
+        if np.isfinite(period) and high > low:
+            angle = 2.0 * np.pi * along / period
+            sides.append((period / (2.0 * np.pi), [np.cos(angle), np.sin(angle)]))
+        else:
+            half = (high - low) / 2.0
+            sides.append((half, [(along - (low + high) / 2.0) / (half or 1.0)]))
+    sides.sort(key=lambda side: -side[0])
+    return np.column_stack([column for _, columns in sides for column in columns])

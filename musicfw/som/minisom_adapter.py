@@ -223,10 +223,10 @@ def _learning_rate(params: MiniSomParams) -> float:
 
 
 def _check(params: MiniSomParams, lattice: Lattice, *, sigma: float, dimension: int) -> None:
-    if lattice.toroidal:
+    if lattice.borders != "planar":
         raise UsageError(
-            "lattice.toroidal: expected false for the backend 'minisom' (it has no torus), got "
-            "true; use the backend 'native'"
+            f"lattice.{lattice.borders}: expected false for the backend 'minisom' (its lattices "
+            f"have borders all around), got true; use the backend 'native'"
         )
     if params.neighborhood_function == "bubble" and lattice.topology == "hexagonal":
         raise UsageError(
@@ -251,5 +251,5 @@ MINISOM = BackendFactory(
     name="minisom",
     params=MiniSomParams,
     build=lambda params: MiniSomBackend(params=params),
-    summary="MiniSom, online or batch, on rectangular and hexagonal lattices without a torus.",
+    summary="MiniSom, online or batch, on planar rectangular and hexagonal lattices.",
 )

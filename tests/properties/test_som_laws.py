@@ -22,12 +22,12 @@ FEW = settings(max_examples=30, deadline=None)
 @st.composite
 def lattices(draw, largest=6):
     topology = draw(st.sampled_from(["rectangular", "hexagonal"]))
-    toroidal = draw(st.booleans())
+    borders = draw(st.sampled_from([{}, {"cylindrical": True}, {"toroidal": True}]))
     rows = draw(st.integers(1, largest))
-    if topology == "hexagonal" and toroidal:
+    if topology == "hexagonal" and "toroidal" in borders:
         rows += rows % 2
     columns = draw(st.integers(1, largest))
-    return Lattice(rows=rows, columns=columns, topology=topology, toroidal=toroidal)
+    return Lattice(rows=rows, columns=columns, topology=topology, **borders)
 
 
 def fit(points, lattice, *, factory=NATIVE, seed=0, **params):

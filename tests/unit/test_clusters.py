@@ -4,8 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
-from musicfw.som.clusters import cluster_units, silhouettes
+from musicfw.som.clusters import (
+    cluster_units,
+    count_weighted_ward,
+    silhouettes,
+    winner_graph,
+    winner_graph_clusters,
+)
 
 
 def blobs(count, *, size=8, seed=0):
@@ -81,3 +88,100 @@ def test_a_far_offset_changes_no_cluster():
 def test_an_impossible_number_of_clusters_is_refused(clusters):
     with pytest.raises(UsageError, match=r"clusters: expected an integer from 1 to 8 .*got"):
         cluster_units(blobs(1), clusters=clusters)
+
+
+DATA_METHODS = (count_weighted_ward, winner_graph_clusters)
+
+
+def test_weighted_ward_with_a_unit_per_point_is_ward_of_the_points():
+    points = np.random.default_rng(4).normal(size=(30, 3))
+    for clusters in (1, 2, 5, 30):
+        np.testing.assert_array_equal(
+            cluster_units(points, clusters=clusters),
+            count_weighted_ward(Codebook(prototypes=points), points, clusters=clusters),
+        )
+
+
+def test_weighted_ward_counts_every_copy_of_a_point():
+    # Two merges cost the least; with 100 copies of the last point, joining it would cost more.
+    points = np.array([[0.0], [1.0], [2.1]])
+    book = Codebook(prototypes=points)
+    assert count_weighted_ward(book, points, clusters=2).tolist() == [0, 0, 1]
+    copies = np.repeat(points, [100, 100, 1], axis=0)
+    assert count_weighted_ward(book, copies, clusters=2).tolist() == [0, 1, 1]
+
+
+def test_weighted_ward_heeds_shared_relevances_and_compares_single_ones_as_euclidean():
+    points = np.array([[0.0, 0.0], [1.0, 3.0], [5.0, 0.0]])
+    expected = {None: [0, 0, 1], (1.0, 0.0): [0, 0, 1], (0.0, 1.0): [0, 1, 0]}
+    for relevances, clusters in expected.items():
+        book = Codebook(prototypes=points, relevances=relevances)
+        assert count_weighted_ward(book, points, clusters=2).tolist() == clusters
+    single = Codebook(prototypes=points, relevances=np.tile([0.1, 1.9], (3, 1)))
+    assert count_weighted_ward(single, points, clusters=2).tolist() == [0, 0, 1]
+
+
+def test_points_belong_to_their_units_by_the_relevances():
+    # By both features alike both points would be the first unit's.
+    points, units = [[8.0, 0.0], [0.0, 8.0]], [[0.0, 0.0], [9.0, 9.0]]
+    book = Codebook(prototypes=units, relevances=[[1.0, 0.0], [1.0, 0.0]])
+    assert count_weighted_ward(book, points, clusters=2).tolist() == [0, 1]
+    with pytest.raises(UsageError, match="from 1 to 1"):
+        count_weighted_ward(Codebook(prototypes=units), points, clusters=2)
+
+
+@pytest.mark.parametrize("method", DATA_METHODS)
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_separate_blobs_are_the_clusters_of_their_units(method, count):
+    points = blobs(count, size=40, seed=1)
+    prototypes = points[::10]
+    found = method(Codebook(prototypes=prototypes), points, clusters=count)
+    np.testing.assert_array_equal(np.repeat(np.arange(count), 4), found)
+    assert found.dtype == np.intp
+
+
+@pytest.mark.parametrize("method", DATA_METHODS)
+def test_a_unit_without_points_joins_the_nearest_unit_that_has_some(method):
+    points = blobs(2, size=40, seed=1)
+    far = points[:1] - 90.0
+    book = Codebook(prototypes=np.vstack([points[::10], far]))
+    np.testing.assert_array_equal([0] * 4 + [1] * 4 + [0], method(book, points, clusters=2))
+
+
+@pytest.mark.parametrize("method", DATA_METHODS)
+def test_more_clusters_than_units_with_points_are_refused(method):
+    points = blobs(2)
+    book = Codebook(prototypes=np.vstack([points[::4], points[:1] + 500.0]))
+    with pytest.raises(UsageError, match=r"from 1 to 4 \(the number of units with points\), got 5"):
+        method(book, points, clusters=5)
+
+
+def test_a_chain_is_one_cluster_for_the_graph_and_is_cut_by_ward():
+    # A long band, and a blob off its middle that lies nearer to it than its ends do to each other.
+    rng = np.random.default_rng(0)
+    band = np.column_stack([rng.uniform(0.0, 40.0, 2000), rng.normal(0.0, 0.2, 2000)])
+    blob = np.array([20.0, 6.0]) + rng.normal(0.0, 0.2, (400, 2))
+    units = np.vstack([np.column_stack([np.arange(0.5, 40.0), np.zeros(40)]), blob[:4]])
+    points, book = np.vstack([band, blob]), Codebook(prototypes=units)
+    whole = np.repeat([0, 1], [40, 4])
+    np.testing.assert_array_equal(whole, winner_graph_clusters(book, points, clusters=2))
+    assert (count_weighted_ward(book, points, clusters=2) != whole).any()
+
+
+def test_the_graph_counts_first_and_second_winners():
+    book = Codebook(prototypes=[[0.0], [1.0], [5.0]])
+    graph = winner_graph(book, [[0.4], [0.3], [4.0]])
+    # Pairs {0, 1} twice and {1, 2} once: visits 2, 3, 1.
+    expected = np.array([[0.0, 2.0, 0.0], [2.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    visits = np.array([2.0, 3.0, 1.0])
+    np.testing.assert_allclose(expected / np.sqrt(np.outer(visits, visits)), graph)
+    assert not winner_graph(Codebook(prototypes=[[0.0]]), [[1.0]]).any()
+    assert winner_graph_clusters(Codebook(prototypes=[[0.0]]), [[1.0]], clusters=1).tolist() == [0]
+
+
+def test_the_winners_of_many_points_are_found_in_blocks(monkeypatch):
+    points = np.random.default_rng(2).normal(size=(50, 3))
+    book = Codebook(prototypes=points[:7])
+    whole = winner_graph(book, points)
+    monkeypatch.setattr("musicfw.som.clusters._BLOCK_ELEMENTS", 21)
+    np.testing.assert_array_equal(whole, winner_graph(book, points))

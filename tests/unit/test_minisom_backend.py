@@ -176,9 +176,10 @@ def test_small_lattices_and_data_train_without_a_warning(mode, shape, dimension)
 # --- what is refused -----------------------------------------------------------------------------
 
 
-def test_a_torus_is_refused():
-    with pytest.raises(UsageError, match=r"it has no torus.*use the backend 'native'"):
-        fit(POINTS, Lattice(rows=4, columns=4, toroidal=True))
+@pytest.mark.parametrize("borders", ["toroidal", "cylindrical"])
+def test_a_torus_and_a_cylinder_are_refused(borders):
+    with pytest.raises(UsageError, match=rf"lattice\.{borders}: expected false.* use the backend"):
+        fit(POINTS, Lattice(rows=4, columns=4, **{borders: True}))
 
 
 def test_a_sigma_wider_than_the_lattice_is_refused():

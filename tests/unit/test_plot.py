@@ -24,11 +24,12 @@ LATTICES = [
     Lattice(rows=4, columns=5),
     Lattice(rows=4, columns=5, topology="hexagonal"),
     Lattice(rows=4, columns=3, topology="hexagonal", toroidal=True),
+    Lattice(rows=3, columns=4, topology="hexagonal", cylindrical=True),
     Lattice(rows=1, columns=7),
     Lattice(rows=7, columns=1),
     Lattice(rows=1, columns=1),
 ]
-IDS = [f"{x.rows}x{x.columns}-{x.topology}{'-torus' * x.toroidal}" for x in LATTICES]
+IDS = [f"{x.rows}x{x.columns}-{x.topology}-{x.borders}" for x in LATTICES]
 
 
 def a_codebook(lattice, dimension=6, labels=("a", "b", "")):
@@ -346,8 +347,9 @@ def test_path_strips_name_policy_start_and_target():
     assert {"music", "point 0: label 7 → label 3", "arrived at step 5"} <= set(texts)
 
 
-def test_a_walk_over_the_border_of_a_torus_is_not_drawn_across_the_map():
-    lattice = Lattice(rows=6, columns=8, topology="hexagonal", toroidal=True)
+@pytest.mark.parametrize("borders", ["toroidal", "cylindrical"])
+def test_a_walk_over_a_joined_border_is_not_drawn_across_the_map(borders):
+    lattice = Lattice(rows=6, columns=8, topology="hexagonal", **{borders: True})
     units = np.arange(lattice.units)
     for start, end in itertools.product(units[::5], units[::7]):
         segments = walk_segments(np.array([start, end]), lattice)

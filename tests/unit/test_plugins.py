@@ -359,7 +359,7 @@ def test_an_unknown_name_lists_the_nearest_or_all_and_the_plugins_that_failed(si
         mf.UsageError, match=r"got 'zzz' \(installed: 'exact', 'ridge' or 'truncated-svd'"
     ):
         registry.find("solver", "zzz")
-    with pytest.raises(mf.UsageError, match=r"expected 'backend', .* or 'dataset', got 'solvers'"):
+    with pytest.raises(mf.UsageError, match=r"expected 'backend', .* or 'embedding', got"):
         registry.find("solvers", "exact")
     site.add("unrelated", "raise RuntimeError")
     with pytest.raises(mf.UsageError, match=r"unrelated failed to load \(see `musicfw plugins`\)"):

@@ -131,9 +131,10 @@ def test_a_codebook_survives_the_way_to_minisom_and_back(topology):
 
 
 def test_what_minisom_does_not_have_is_refused():
-    torus = mf.Lattice(rows=2, columns=2, toroidal=True)
-    with pytest.raises(UsageError, match="to_minisom: expected a planar lattice, got a torus"):
-        mf.Codebook(prototypes=np.eye(4), lattice=torus).to_minisom()
+    for borders in ("toroidal", "cylindrical"):
+        lattice = mf.Lattice(rows=2, columns=2, **{borders: True})
+        with pytest.raises(UsageError, match=f"expected a planar lattice, got a {borders} one"):
+            mf.Codebook(prototypes=np.eye(4), lattice=lattice).to_minisom()
     with pytest.raises(UsageError, match="to_minisom: expected a planar lattice, got none"):
         mf.Codebook(prototypes=np.eye(4)).to_minisom()
 

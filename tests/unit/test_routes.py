@@ -19,6 +19,7 @@ boards = st.sampled_from(
         mf.Lattice(rows=4, columns=5),
         mf.Lattice(rows=4, columns=5, topology="hexagonal"),
         mf.Lattice(rows=4, columns=5, toroidal=True),
+        mf.Lattice(rows=4, columns=5, topology="hexagonal", cylindrical=True),
         mf.Lattice(rows=1, columns=9),
         None,
     ]

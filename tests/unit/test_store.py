@@ -73,6 +73,7 @@ def test_a_map_file_holds_prototypes_and_the_lattice_as_json_text(tmp_path):
             "columns": 3,
             "topology": "hexagonal",
             "toroidal": True,
+            "cylindrical": False,
         }
 
 

@@ -239,13 +239,13 @@ def test_initial_of_the_wrong_size_is_refused():
     rows=st.integers(1, 4),
     columns=st.integers(1, 7),
     topology=st.sampled_from(["rectangular", "hexagonal"]),
-    toroidal=st.booleans(),
+    borders=st.sampled_from([{}, {"cylindrical": True}, {"toroidal": True}]),
     radius=st.floats(0.3, 6.0),
 )
 def test_smoothing_along_rows_and_columns_is_the_dense_product(
-    rows, columns, topology, toroidal, radius
+    rows, columns, topology, borders, radius
 ):
-    lattice = Lattice(rows=2 * rows, columns=columns, topology=topology, toroidal=toroidal)
+    lattice = Lattice(rows=2 * rows, columns=columns, topology=topology, **borders)
     values = np.random.default_rng(0).normal(size=(lattice.units, 3))
     dense = gaussian_neighbourhood(lattice.squared_distances(), radius)
     separable = GaussianNeighbourhood(lattice, radius)
