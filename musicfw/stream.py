@@ -243,5 +243,10 @@ def _check(params: NativeParams, updates: int | None) -> None:
                 f"{name}: expected none for a stream (its rows come once), got "
                 f"{getattr(params, name)}; leave it out, or train on an array"
             )
+    if params.listed_radii is not None:
+        raise UsageError(
+            "radius_decay: expected a name for a stream (it has no epochs to list radii for), got "
+            "a list; leave it out, or train on an array"
+        )
     if updates is not None and updates < 1:
         raise UsageError(f"updates: expected at least 1, got {updates}")

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MinLen
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem, param
 from musicfw.arrays import FloatArray
@@ -38,7 +38,7 @@ from musicfw.som.initialization import (
     overview,
 )
 from musicfw.som.neighbourhoods import NeighbourhoodName, neighbourhood
-from musicfw.som.online import OnlineMap
+from musicfw.som.online import OnlineMap, greatest_squared_length
 from musicfw.som.reached import Reached
 from musicfw.som.schedules import (
     DecayName,
@@ -57,6 +57,8 @@ _ROWS_PER_UPDATE = 1000
 _LEAST_UPDATES, _POINTS_PER_UNIT = 30, 64
 _DEFAULT_EPOCHS = {"batch": 30, "progressive": 40, "online": 1}
 
+Radius = Annotated[float, Ge(0.01), Le(1e6)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeParams:
@@ -67,7 +69,7 @@ class NativeParams:
     Raises
     ------
     UsageError
-        If ``radius_start`` is below ``radius_end``.
+        If ``radius_start`` is below ``radius_end``, or params contradict each other.
     """
 
     mode: Literal["minibatch", "batch", "progressive", "online"] = param(
@@ -83,23 +85,28 @@ class NativeParams:
         "or one pass, whichever is less.",
     )
     full_epochs: Annotated[int, Ge(0)] = param(
-        0, help="Batch epochs over all points with radius_end that are added at the end."
+        0, help="Batch epochs over all points with the last radius that are added at the end."
     )
-    radius_start: Annotated[float, Ge(0.01), Le(1e6)] | None = param(
+    radius_start: Radius | None = param(
         None,
         help="Neighbourhood radius of the first update, in distances between nearest units; null "
         "takes a quarter of the lattice's larger side.",
     )
-    radius_end: Annotated[float, Ge(0.01), Le(1e6)] = param(
+    radius_end: Radius = param(
         1.0,
         help="Radius of the last update: smaller fits the data closer, larger keeps the map "
         "smooth.",
     )
-    radius_decay: DecayName = param("exponential", help="How the radius falls.")
+    radius_decay: DecayName | Annotated[tuple[Radius, ...], MinLen(1)] = param(
+        "exponential",
+        help="How the radius falls from radius_start to radius_end; or the radius of every epoch "
+        "as a list, instead of radius_start, radius_end and epochs.",
+    )
     neighborhood: NeighbourhoodName = param(
         "gaussian",
         help="Weight of a unit at lattice distance d and radius r: exp(-d²/2r²); the same, 0 "
-        "beyond r; 1 up to r; 1 - d/r.",
+        "beyond r; 1 up to r; 1 - d/r; (1 - d²/4r²)·exp(-d²/2r²), which repels beyond 2r "
+        "(mexican-hat, mode online only).",
     )
     initialization: InitializationName = param(
         "pca",
@@ -110,7 +117,9 @@ class NativeParams:
         0.5, help="Share of the way to a point that its unit moves, at the start (mode online)."
     )
     learning_rate_end: Annotated[float, Gt(0), Le(1)] = param(
-        0.01, help="The same at the end; it falls as the radius does (mode online)."
+        0.01,
+        help="The same at the end; it falls as the radius does, exponentially if the radii are "
+        "listed (mode online).",
     )
     dtype: Literal["float64", "float32"] | None = param(
         None,
@@ -130,7 +139,9 @@ class NativeParams:
     )
 
     def __post_init__(self) -> None:
-        if self.radius_start is not None and self.radius_start < self.radius_end:
+        if self.listed_radii is not None:
+            self._check_listed(self.listed_radii)
+        elif self.radius_start is not None and self.radius_start < self.radius_end:
             raise UsageError(
                 f"radius_start: expected at least radius_end = {self.radius_end:g} (the radius "
                 f"falls), got {self.radius_start:g}; raise it or lower radius_end"
@@ -140,6 +151,31 @@ class NativeParams:
                 f"learning_rate: expected at least learning_rate_end = {self.learning_rate_end:g} "
                 f"(the rate falls), got {self.learning_rate:g}"
             )
+        if self.neighborhood == "mexican-hat" and self.mode != "online":
+            raise UsageError(
+                f"neighborhood: expected 'mexican-hat' only with mode: online (its weights are "
+                f"partly negative, and have no weighted mean), got mode: {self.mode}; use "
+                f"'gaussian', or mode: online"
+            )
+
+    def _check_listed(self, radii: tuple[float, ...]) -> None:
+        given = {"radius_start": self.radius_start, "epochs": self.epochs}
+        for name, fits in (("radius_start", radii[0]), ("epochs", len(radii))):
+            if given[name] not in (None, fits):
+                raise UsageError(
+                    f"{name}: expected null or {fits:g} with the {len(radii)} radii listed under "
+                    f"radius_decay, got {given[name]:g}; leave it out"
+                )
+        if self.radius_end not in (1.0, radii[-1]):
+            raise UsageError(
+                f"radius_end: expected the last radius listed under radius_decay, {radii[-1]:g}, "
+                f"got {self.radius_end:g}; leave it out"
+            )
+
+    @property
+    def listed_radii(self) -> tuple[float, ...] | None:
+        """The radius of every epoch, if ``radius_decay`` lists them."""
+        return None if isinstance(self.radius_decay, str) else self.radius_decay
 
     def updates(self, *, points: int, units: int) -> int:
         """Return how many updates ``epochs``, or its default, makes (without ``full_epochs``).
@@ -148,13 +184,15 @@ class NativeParams:
         Fashion-MNIST and a map of 20 × 20, half a pass ends within 0.3 % of the quantization error
         of a whole one, on rows held out.
         """
+        listed = None if self.listed_radii is None else len(self.listed_radii)
+        wanted = self.epochs or listed
         if self.mode == "minibatch":
             chunks = chunks_of(points, self.rows_per_chunk)
-            if self.epochs is None:
+            if wanted is None:
                 enough = -(-_POINTS_PER_UNIT * units // self.rows_per_chunk)
                 return max(_LEAST_UPDATES, min(enough, chunks))
-            return self.epochs * chunks
-        epochs = _DEFAULT_EPOCHS[self.mode] if self.epochs is None else self.epochs
+            return wanted * chunks
+        epochs = wanted or _DEFAULT_EPOCHS[self.mode]
         return epochs * points if self.mode == "online" else epochs
 
     @property
@@ -171,7 +209,11 @@ def radius_schedule(params: NativeParams, lattice: Lattice, *, updates: int) -> 
     A single update uses ``radius_end``. A quarter of the larger side is enough to unfold a map that
     begins as a plane or a sample: half of it ended with a larger quantization error, at about the
     same topographic error, on digits, Fashion-MNIST, blobs, a swiss roll and a uniform square.
+    Listed radii last an epoch each.
     """
+    if not isinstance(params.radius_decay, str):
+        listed = np.array(params.radius_decay, dtype=np.float64)
+        return np.repeat(listed, updates // listed.size)
     end = params.radius_end
     start = params.radius_start
     if start is None:
@@ -261,7 +303,7 @@ class NativeBackend:
 
     def _radii(self, problem: TrainingProblem) -> FloatArray:
         falling = radius_schedule(self.params, problem.lattice, updates=self._updates(problem))
-        return np.append(falling, np.full(self.params.full_epochs, self.params.radius_end))
+        return np.append(falling, np.full(self.params.full_epochs, falling[-1]))
 
     def _steps(self, problem: TrainingProblem) -> Iterator[Step]:
         params, points, rng = self.params, problem.points.shape[0], problem.rng
@@ -287,7 +329,11 @@ class NativeBackend:
         params, points = self.params, problem.points.shape[0]
         radii = radius_schedule(params, problem.lattice, updates=self._updates(problem))
         ends = params.learning_rate, params.learning_rate_end
-        rates = decay(*ends, steps=radii.size, name=params.radius_decay)
+        name = params.radius_decay if isinstance(params.radius_decay, str) else "exponential"
+        rates = decay(*ends, steps=radii.size, name=name)
+        reach = np.inf
+        if params.neighborhood == "mexican-hat":
+            reach = greatest_squared_length(data.chunks(None))
         errors = np.empty(radii.size // points)
         reached = Reached.load(problem.checkpoint, errors) or Reached(prototypes=prototypes)
         interrupted = False
@@ -302,6 +348,7 @@ class NativeBackend:
                     squared_lattice=problem.lattice.squared_distances(),
                     neighborhood=params.neighborhood,
                     missing=problem.missing,
+                    reach=reach,
                 )
                 errors[number] = (
                     som.learn_all(data.chunks(order), radii=radii[now], rates=rates[now]) / points

@@ -11,7 +11,7 @@ from musicfw.arrays import FloatArray
 from musicfw.lattice import Lattice
 from musicfw.som.statistics import Neighbourhood
 
-NeighbourhoodName = Literal["gaussian", "cut-gaussian", "bubble", "triangle"]
+NeighbourhoodName = Literal["gaussian", "cut-gaussian", "bubble", "triangle", "mexican-hat"]
 
 # Weights below this are dropped: a quotient of denormal numbers would be noise.
 _LEAST_WEIGHT = 1e-100
@@ -86,10 +86,15 @@ def _triangle(squared: FloatArray, radius: float) -> FloatArray:
     return np.maximum(1.0 - np.sqrt(squared) / radius, 0.0)
 
 
+def _mexican_hat(squared: FloatArray, radius: float) -> FloatArray:
+    return (1.0 - squared / (2.0 * radius) ** 2) * gaussian_neighbourhood(squared, radius)
+
+
 _DENSE: dict[str, Callable[[FloatArray, float], FloatArray]] = {
     "cut-gaussian": _cut_gaussian,
     "bubble": _bubble,
     "triangle": _triangle,
+    "mexican-hat": _mexican_hat,
 }
 
 
@@ -103,9 +108,15 @@ def neighbourhood(lattice: Lattice, radius: float, *, name: NeighbourhoodName) -
     cut-gaussian  exp(−d² / 2r²) where d ≤ r, else 0
     bubble        1 where d ≤ r, else 0
     triangle      max(1 − d/r, 0)
+    mexican-hat   (1 − d² / 4r²) exp(−d² / 2r²)
     ============  ==================================
 
-    The weight of a unit for itself is 1 at any radius.
+    The weight of a unit for itself is 1 at any radius. The mexican hat attracts units up to 2r away
+    and repels those beyond, hardest at √6 r with −0.025. It is the mean of the gaussian and of
+    Marr's hat ``(1 − d²/2r²) exp(−d²/2r²)`` (D. Marr and E. Hildreth, "Theory of edge detection",
+    Proc. R. Soc. B 207, 1980). That one sums to 0 over the plane: no more is attracted than
+    repelled, and prototypes that learn by it alone run away; here half the gaussian's sum is left.
+    Negative weights have no weighted mean, so it is for Kohonen's rule only, not for `update`.
     """
     if name == "gaussian":
         return GaussianNeighbourhood(lattice, radius)

@@ -37,6 +37,9 @@ class OnlineMap:
         As in `musicfw.som.neighbourhoods.neighbourhood`.
     missing : bool
         Whether NaN in the points stands for a missing value.
+    reach : float
+        Squared length from which on a prototype is repelled no further (by a mexican hat): where
+        points are few, a repelled unit may meet none that would attract it again.
     """
 
     def __init__(
@@ -46,11 +49,13 @@ class OnlineMap:
         squared_lattice: FloatArray,
         neighborhood: NeighbourhoodName,
         missing: bool = False,
+        reach: float = np.inf,
     ) -> None:
         self._missing = missing
         self.prototypes = prototypes
         self._squared_lattice = squared_lattice
         self._neighborhood = neighborhood
+        self._reach = reach
         self._pull = np.empty_like(prototypes)
 
     def learn_all(
@@ -91,9 +96,7 @@ class OnlineMap:
             relative = norms - 2 * products
             winner = int(relative.argmin())
             error_sum += max(float(relative[winner] + squared_lengths[number]), 0.0) ** 0.5
-            weights = neighbourhood_column(
-                self._squared_lattice[winner], float(radii[number]), name=self._neighborhood
-            )
+            weights = self._weights(winner, float(radii[number]), norms)
             pull = (weights * rates[number]).astype(kind)
             keep = 1 - pull
             np.multiply(pull[:, np.newaxis], x, out=self._pull)
@@ -111,9 +114,24 @@ class OnlineMap:
             squared = np.einsum("md,md->m", offset, offset)
             winner = int(squared.argmin())
             error_sum += float(squared[winner]) ** 0.5
-            weights = neighbourhood_column(
-                self._squared_lattice[winner], float(radii[number]), name=self._neighborhood
-            )
+            norms = np.einsum("md,md->m", W, W) if self._reach < np.inf else None
+            weights = self._weights(winner, float(radii[number]), norms)
             pull = (weights * rates[number]).astype(W.dtype)
             W[:, known] += pull[:, np.newaxis] * offset
         return error_sum
+
+    def _weights(self, winner: int, radius: float, norms: WorkArray | None) -> FloatArray:
+        """Return what each unit learns; who is as far out as the reach is repelled no further."""
+        squared = self._squared_lattice[winner]
+        weights = neighbourhood_column(squared, radius, name=self._neighborhood)
+        if norms is not None and self._reach < np.inf:
+            weights[(weights < 0.0) & (norms >= self._reach)] = 0.0
+        return weights
+
+
+def greatest_squared_length(chunks: Iterable[WorkArray]) -> float:
+    """Return the greatest squared length of all points: as far as prototypes may be repelled.
+
+    A missing value counts as none.
+    """
+    return max(float(np.nansum(chunk * chunk, axis=1).max()) for chunk in chunks)
