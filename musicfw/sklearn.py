@@ -46,7 +46,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     cylindrical : bool
         Whether only its left and right borders are joined.
     mode, epochs, radius_start, radius_end, neighborhood, initialization, dtype, chunk_size
-        Those of the backend ``native``; see `musicfw.som.native.NativeParams`.
+        Those of the backend ``native``; see `musicfw.som.native_params.NativeParams`.
     solver : str
         Registered solver that `inverse_transform` uses.
     random_state : int, RandomState or None

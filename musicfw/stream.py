@@ -24,7 +24,8 @@ from musicfw.lattice import Lattice
 from musicfw.missing import MaskedSearch, MissingValues, keeps_gaps
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.som.initialization import first_prototypes, overview
-from musicfw.som.native import NATIVE, NativeParams, radius_schedule
+from musicfw.som.native import NATIVE
+from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.schedules import window_memory
 from musicfw.som.statistics import PlainSearch, Statistics, WorkArray, statistics, update

@@ -6,7 +6,7 @@ import pytest
 import musicfw as mf
 from musicfw.errors import UsageError
 from musicfw.params import validate
-from musicfw.som.native import NativeParams, radius_schedule
+from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.spec import load_spec
 
 LATTICE = mf.Lattice(rows=4, columns=5)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import musicfw as mf
 from musicfw.errors import UsageError
-from musicfw.som.native import NativeParams
+from musicfw.som.native_params import NativeParams
 from musicfw.som.neighbourhoods import gaussian_neighbourhood, neighbourhood_column
 from musicfw.som.online import OnlineMap
 from musicfw.som.quality import dead_units, quantization_error, topographic_error

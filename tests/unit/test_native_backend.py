@@ -14,7 +14,8 @@ from musicfw.som.initialization import (
     representative_rows,
     sampled_rows,
 )
-from musicfw.som.native import NATIVE, NativeParams, radius_schedule
+from musicfw.som.native import NATIVE
+from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import gaussian_neighbourhood
 from musicfw.som.quality import quantization_error
 from musicfw.som.statistics import Statistics, statistics, update

@@ -14,7 +14,8 @@ from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.som.initialization import distant_rows
 from musicfw.som.minisom_adapter import prototypes_by_unit, weights_by_cell
-from musicfw.som.native import NATIVE, NativeParams
+from musicfw.som.native import NATIVE
+from musicfw.som.native_params import NativeParams
 from musicfw.som.neighbourhoods import GaussianNeighbourhood, gaussian_neighbourhood, neighbourhood
 from musicfw.som.quality import quantization_error, topographic_error
 from musicfw.som.schedules import decay, minibatch_steps, progressive_steps
