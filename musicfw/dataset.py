@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, as_matrix, frozen
+from musicfw.arrays import FloatArray, as_matrix, frozen, refuse_unknown_rows
 from musicfw.errors import UsageError
+from musicfw.missing import MissingValues, keeps_gaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +68,7 @@ class Dataset:
     Parameters
     ----------
     points : array_like, shape (N, D)
-        Finite numbers in original units.
+        Numbers in original units, finite but for what ``missing`` allows.
     labels : array_like of str, shape (N,), optional
         Class of each point; other types are turned into text.
     feature_names : sequence of str, optional
@@ -76,6 +77,8 @@ class Dataset:
         (height, width) if each point is a grey image with ``height · width = D``.
     description : str
         One line for the report: what the data are and where they come from.
+    missing : {"refuse", "keep"}
+        What NaN in ``points`` is: an error, or a missing value. No row may be wholly missing.
     """
 
     points: FloatArray
@@ -83,10 +86,14 @@ class Dataset:
     feature_names: tuple[str, ...] | None = None
     image_shape: tuple[int, int] | None = None
     description: str = ""
+    missing: MissingValues = "refuse"
 
     def __post_init__(self) -> None:
         names = None if self.feature_names is None else tuple(str(n) for n in self.feature_names)
-        points = frozen(as_matrix(self.points, name="points", column_names=names))
+        keeps = keeps_gaps(self.missing)
+        points = frozen(as_matrix(self.points, name="points", column_names=names, missing=keeps))
+        if keeps:
+            refuse_unknown_rows(points, name="points")
         object.__setattr__(self, "points", points)
         count, dimension = points.shape
         if count == 0:

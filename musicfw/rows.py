@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -68,6 +68,20 @@ def load_data(spec: RunSpec, registry: Registry) -> RunData:
         _check_target(section, dataset, held_out)
     starts = {section.id: start_rows(section, dataset, held_out) for section in spec.control}
     return RunData(dataset=dataset, train_rows=train_rows, held_out=held_out, starts=starts)
+
+
+def without_gaps(data: RunData, trained: TrainedMap) -> tuple[RunData, list[str]]:
+    """Return the data with gaps filled, for what follows the training, and warnings of it."""
+    gaps = np.isnan(data.dataset.points)
+    if not gaps.any():
+        return data, []
+    warning = (
+        f"{int(gaps.sum())} values are missing, in {int(gaps.any(axis=1).sum())} of {len(gaps)} "
+        f"rows. The map was trained on the known ones; inversion, steering, measures and figures "
+        f"have them filled from each row's best matching unit."
+    )
+    filled = replace(data.dataset, points=trained.impute(data.dataset.points))
+    return replace(data, dataset=filled), [warning]
 
 
 def generator(spec: RunSpec, purpose: str) -> np.random.Generator:

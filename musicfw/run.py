@@ -21,7 +21,7 @@ from musicfw.metrics import inversion_metrics, map_metrics, trajectory_metrics
 from musicfw.params import params_to_tree
 from musicfw.plugins import Registry, add_complaints, load_registry
 from musicfw.provenance import identity, provenance
-from musicfw.rows import RunData, described_target, generator, load_data, target_of
+from musicfw.rows import RunData, described_target, generator, load_data, target_of, without_gaps
 from musicfw.run_directory import (
     check_identity,
     claim,
@@ -151,7 +151,10 @@ class _Run:
         # Before training: who cannot write there should not have to wait to be told.
         try:
             self.warnings += claim(self.partial, self._identity(data))
-            result = self._stages(data)
+            trained = self._map(data)
+            data, told = without_gaps(data, trained)
+            self.warnings += told
+            result = self._stages(trained, data)
             self._report(result, data)
             return self._finish(result)
         except BaseException as err:
@@ -160,8 +163,7 @@ class _Run:
                 err.add_note(f"Finished stages are kept in {self.partial}: go on with --resume.")
             raise
 
-    def _stages(self, data: RunData) -> RunResult:
-        trained = self._map(data)
+    def _stages(self, trained: TrainedMap, data: RunData) -> RunResult:
         inversions = {i.id: self._inversion(i, trained, data) for i in self.spec.invert}
         paths = {c.id: self._trajectory(c, trained, data) for c in self.spec.control}
         evaluation = self._evaluation(trained, data)
@@ -196,6 +198,7 @@ class _Run:
                 seed=self.spec.seed,
                 labels=None if dataset.labels is None else dataset.labels[rows],
                 scaling=self.spec.data.scaling,
+                missing=dataset.missing,
                 clusters=section.clusters,
                 feature_names=dataset.feature_names,
                 image_shape=dataset.image_shape,

@@ -23,6 +23,7 @@ from musicfw.arrays import FloatArray, IntArray, as_activations
 from musicfw.errors import DataError
 from musicfw.invert import Inverter
 from musicfw.lattice import Lattice, Topology
+from musicfw.missing import MissingValues, has_gaps, keeps_gaps
 from musicfw.som.quality import quantization_error
 from musicfw.status import Status
 from musicfw.stream import StreamTrainer
@@ -47,6 +48,10 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         Whether only its left and right borders are joined.
     mode, epochs, radius_start, radius_end, neighborhood, initialization, dtype, chunk_size
         Those of the backend ``native``; see `musicfw.som.native_params.NativeParams`.
+    missing : {"refuse", "keep"}
+        What NaN is: an error, or a missing value. A row with gaps is learnt by the features that
+        are known; everywhere else it counts as the row that `impute` makes of it, so that
+        ``inverse_transform(transform(X))`` returns filled rows.
     solver : str
         Registered solver that `inverse_transform` uses.
     random_state : int, RandomState or None
@@ -80,6 +85,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         initialization: str = "pca",
         dtype: Literal["float64", "float32"] | None = None,
         chunk_size: int | None = None,
+        missing: MissingValues = "refuse",
         solver: str = "exact",
         random_state: Any = None,
     ) -> None:
@@ -96,6 +102,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.initialization = initialization
         self.dtype = dtype
         self.chunk_size = chunk_size
+        self.missing = missing
         self.solver = solver
         self.random_state = random_state
 
@@ -106,7 +113,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
         ``sample_weight`` (N,) tells as how many rows each counts, not negative.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        X = self._validated(X, ensure_min_samples=2)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         self._stream: StreamTrainer | None = None
@@ -115,6 +122,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             lattice=self._lattice(),
             seed=self._seed(),
             weights=sample_weight,
+            missing=self.missing,
             mode=self.mode,
             **self._params(),
         )
@@ -134,10 +142,12 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             If fewer than two rows have come in all.
         """
         stream: StreamTrainer | None = getattr(self, "_stream", None)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=stream is None)
+        X = self._validated(X, reset=stream is None)
         if stream is None:
             params = {name: value for name, value in self._params().items() if name != "epochs"}
-            stream = StreamTrainer(self._lattice(), seed=self._seed(), **params)
+            stream = StreamTrainer(
+                self._lattice(), seed=self._seed(), missing=self.missing, **params
+            )
         stream.learn(X)
         self._stream = stream
         self._keep(stream.snapshot())
@@ -177,6 +187,15 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             raise DataError(f"X: row {row} has no point: {Status(inverted.status[row]).advice}")
         return inverted.points
 
+    def impute(self, X: npt.ArrayLike) -> FloatArray:
+        """Return X, shape (N, D), with NaN filled from each row's best matching unit.
+
+        Known values keep their bits. It works whatever ``missing`` is.
+        """
+        check_is_fitted(self)
+        rows = validate_data(self, X, dtype=np.float64, reset=False, ensure_all_finite="allow-nan")
+        return self.map_.impute(rows)
+
     def score(self, X: npt.ArrayLike, y: object = None) -> float:
         """Return minus the quantization error: the larger, the better; y is ignored."""
         rows = self._rows(X)
@@ -188,8 +207,19 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
 
     def _rows(self, X: npt.ArrayLike) -> FloatArray:
         check_is_fitted(self)
-        rows: FloatArray = validate_data(self, X, dtype=np.float64, reset=False)
+        rows: FloatArray = self._validated(X, dtype=np.float64, reset=False)
+        return self.map_.impute(rows) if has_gaps(rows) else rows
+
+    def _validated(self, X: npt.ArrayLike, **options: Any) -> FloatArray:
+        finite = "allow-nan" if keeps_gaps(self.missing) else True
+        options = {"dtype": [np.float64, np.float32], "ensure_all_finite": finite} | options
+        rows: FloatArray = validate_data(self, X, **options)
         return rows
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "keep"
+        return tags
 
     def _keep(self, trained: TrainedMap) -> None:
         self.map_ = trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ import numpy as np
 from musicfw.api import Dataset, DatasetFactory, FloatArray, param
 from musicfw.datasets.sources import existing_path, listed
 from musicfw.errors import DataError, UsageError, did_you_mean
+from musicfw.missing import MissingValues
 
 __all__ = ["FACTORY", "CsvParams", "CsvSource"]
+
+_GAPS = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,11 @@ class CsvParams:
     drop: tuple[str | int, ...] = param(
         (), help="Columns to leave out of the features; not together with columns."
     )
+    missing: MissingValues = param(
+        "refuse",
+        help="What an empty cell, NA, N/A, NaN, null, None or ? in a feature is: an error, or a "
+        "missing value (the backend native trains on the known ones).",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +51,8 @@ class CsvSource:
     """A table with one row per point; every column but the label's is a feature.
 
     Numbers are written with a decimal point; blanks around a cell are ignored and empty lines
-    skipped. Quoting is that of RFC 4180. Nothing is guessed: an empty cell, text, NaN or an
-    infinity in a feature is an error.
+    skipped. Quoting is that of RFC 4180. Nothing is guessed: text, an infinity and, unless
+    ``missing`` says otherwise, an empty cell or NaN in a feature is an error.
     """
 
     params: CsvParams
@@ -72,6 +81,7 @@ class CsvSource:
             labels=None if layout.label is None else np.array(labels, dtype=np.str_),
             feature_names=tuple(layout.names[i] for i in layout.features) if asked.header else None,
             description=f"{path}: {points.shape[0]} rows of {points.shape[1]} features",
+            missing=asked.missing,
         )
 
 
@@ -87,6 +97,7 @@ class _Layout:
     has_header: bool
     features: tuple[int, ...]
     label: int | None
+    keeps_gaps: bool
 
     def place(self, line: int, row: int, position: int) -> str:
         """Return ``file:line: row …, column …`` for a message."""
@@ -125,7 +136,12 @@ def _layout(asked: CsvParams, path: Path, line: int, first: list[str]) -> _Layou
             f"delimiter too many?); name it, or leave it out with csv.drop: ['']"
         )
     return _Layout(
-        path=path, names=names, has_header=asked.header, features=tuple(features), label=label
+        path=path,
+        names=names,
+        has_header=asked.header,
+        features=tuple(features),
+        label=label,
+        keeps_gaps=asked.missing == "keep",
     )
 
 
@@ -207,7 +223,7 @@ def _rows(
             raise _ragged(layout, line, row, cells)
         features = [cells[i] for i in layout.features]
         try:
-            numbers.extend(map(float, features))
+            numbers.extend(map(_number_or_gap if layout.keeps_gaps else float, features))
         except ValueError as err:
             raise _not_a_number(layout, line, row, features) from err
         # float() reads 1_000 as Python does; in a table it is text.
@@ -223,6 +239,13 @@ def _rows(
         )
     points = np.frombuffer(numbers, dtype=np.float64).reshape(len(lines), -1)
     _refuse_non_finite(layout, points, lines)
+    unknown = np.flatnonzero(np.isnan(points).all(axis=1))
+    if unknown.size:
+        raise DataError(
+            f"{layout.path}:{lines[unknown[0]]}: row {unknown[0]} has no known value in any "
+            f"feature ({unknown.size} such row{'s' if unknown.size > 1 else ''}), expected at "
+            f"least one; remove it"
+        )
     return points, labels
 
 
@@ -235,11 +258,15 @@ def _ragged(layout: _Layout, line: int, row: int, cells: list[str]) -> DataError
 
 
 def _not_a_number(layout: _Layout, line: int, row: int, features: list[str]) -> DataError:
-    feature = next(i for i, cell in enumerate(features) if not _is_number(cell))
+    feature = next(
+        i
+        for i, cell in enumerate(features)
+        if not (_is_number(cell) or (layout.keeps_gaps and _is_gap(cell)))
+    )
     cell = features[feature].strip()
     hint = "turn the text into numbers, or leave the column out (csv.drop, csv.label_column)"
-    if not cell:
-        hint = "fill it, remove the row, or leave the column out (csv.drop)"
+    if _is_gap(cell):
+        hint = "fill it, remove the row, leave the column out (csv.drop), or set csv.missing: keep"
     elif _is_number(cell.replace(",", ".", 1)):
         hint = "write numbers with a decimal point"
     elif len(layout.names) == 1:
@@ -261,7 +288,7 @@ def _label(layout: _Layout, line: int, row: int, cell: str) -> str:
 
 
 def _refuse_non_finite(layout: _Layout, points: FloatArray, lines: Sequence[int]) -> None:
-    bad = ~np.isfinite(points)
+    bad = np.isinf(points) if layout.keeps_gaps else ~np.isfinite(points)
     if not bad.any():
         return
     row, feature = (int(i) for i in np.argwhere(bad)[0])
@@ -270,7 +297,16 @@ def _refuse_non_finite(layout: _Layout, points: FloatArray, lines: Sequence[int]
         f"{layout.place(lines[row], row, layout.features[feature])} holds {points[row, feature]}, "
         f"expected a finite number ({count} such value{'s' if count > 1 else ''} in "
         f"{int(bad.any(axis=1).sum())} of {len(points)} rows); remove or impute those rows"
+        + ("" if np.isinf(points[row, feature]) else ", or set csv.missing: keep")
     )
+
+
+def _is_gap(cell: str) -> bool:
+    return cell.strip().lower() in _GAPS
+
+
+def _number_or_gap(cell: str) -> float:
+    return math.nan if _is_gap(cell) else float(cell)
 
 
 def _is_number(cell: str) -> bool:

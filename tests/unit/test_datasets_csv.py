@@ -228,3 +228,47 @@ def test_any_bytes_are_a_table_or_refused_as_data(content):
 def test_a_mistaken_option_is_answered_with_what_there_is(load_text, params, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         load_text("length,width,kind\n1,2,a\n", **params)
+
+
+# --- missing values -----------------------------------------------------------------------------
+
+
+@given(
+    tables, st.sampled_from(["", " ", "NA", "n/a", "NaN", "nan", "null", "None", "?"]), st.data()
+)
+def test_a_gap_is_read_as_nan_and_everything_else_bit_for_bit(table, token, data):
+    gaps = data.draw(hnp.arrays(np.bool_, table.shape))
+    gaps[:, 0] = False  # something of every row is known
+    cells = [
+        [token if gap else repr(number) for number, gap in zip(row, missing, strict=True)]
+        for row, missing in zip(table.tolist(), gaps.tolist(), strict=True)
+    ]
+    names = [f"f{k}" for k in range(table.shape[1])]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_text("\n".join(",".join(line) for line in [names, *cells]))
+        read = load(path, missing="keep")
+        if gaps.any():
+            with pytest.raises(DataError, match=r"set csv\.missing: keep"):
+                load(path)
+    np.testing.assert_array_equal(read.points, np.where(gaps, np.nan, table))
+    assert read.missing == "keep"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,red\n", r"t\.csv:2: row 0, column 1 \('b'\) holds 'red', expected a number"),
+        ("a,b\n,red\n", r"t\.csv:2: row 0, column 1 \('b'\) holds 'red', expected a number"),
+        ("a,b\n1,inf\n", r"row 0, column 1 \('b'\) holds inf, .*; remove or impute those rows$"),
+        ("a,b\n1,2\n,NA\n", r"t\.csv:3: row 1 has no known value in any feature \(1 such row\)"),
+    ],
+)
+def test_what_is_no_number_and_no_gap_is_named_when_gaps_are_kept(load_text, text, message):
+    with pytest.raises(DataError, match=message):
+        load_text(text, missing="keep")
+
+
+def test_a_label_cannot_be_missing(load_text):
+    with pytest.raises(DataError, match="is empty, expected a label"):
+        load_text("a,b,y\n1,,x\n2,3,\n", label_column="y", missing="keep")

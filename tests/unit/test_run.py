@@ -687,3 +687,50 @@ def test_constraints_of_a_walk_are_kept(tmp_path):
     assert not np.ptp(path.points[:, :, 1], axis=0).any()
     assert np.ptp(path.points[:, :, 0], axis=0).any()
     assert np.abs(path.points).max() <= 40.0
+
+
+# --- missing values ------------------------------------------------------------------------------
+
+
+def test_a_run_on_data_with_gaps_fills_them_after_training_and_says_so(tmp_path):
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(80, 3)) + 5 * rng.integers(2, size=(80, 1))
+    gaps = np.where(rng.random((80, 3)) < 0.2, np.nan, points)
+    gaps[:, 0] = points[:, 0]
+    lines = [",".join("" if np.isnan(v) else repr(float(v)) for v in row) for row in gaps]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines]))
+    (tmp_path / "spec.yaml").write_text(
+        """
+report: {figures: false}
+data: {use: csv, with: {path: t.csv, missing: keep}, scaling: standard, holdout: 0.5}
+map: {use: native, lattice: {rows: 3, columns: 3}}
+invert: [{use: exact}]
+control: [{use: music, target: {units: [0]}, steps: 3}]
+"""
+    )
+    result = mf.run(tmp_path / "spec.yaml", out=tmp_path / "out")
+    count, rows = int(np.isnan(gaps).sum()), int(np.isnan(gaps).any(axis=1).sum())
+    (warning,) = result.warnings
+    assert warning.startswith(f"{count} values are missing, in {rows} of 80 rows.")
+    assert np.isfinite(result.metrics["map"]["held_out_quantization_error"])
+    with np.load(tmp_path / "out" / "inversions" / "exact.npz") as file:
+        held_out, originals = file["rows"], file["originals"]
+    expected = result.map.impute(gaps[held_out])
+    np.testing.assert_array_equal(expected, originals)
+    inverted = result.inversions["exact"].points
+    np.testing.assert_allclose(expected, inverted, rtol=0, atol=1e-8)
+    np.testing.assert_array_equal(
+        result.map.impute(gaps[held_out[:6]]), result.trajectories["music"].points[0]
+    )
+
+
+def test_a_run_refuses_gaps_with_a_backend_that_needs_every_value(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n,3\n4,5\n6,7\n")
+    (tmp_path / "spec.yaml").write_text(
+        """
+data: {use: csv, with: {path: t.csv, missing: keep}, holdout: 0}
+map: {use: minisom, lattice: {rows: 2, columns: 2}}
+"""
+    )
+    with pytest.raises(mf.DataError, match="'minisom' needs every value"):
+        mf.run(tmp_path / "spec.yaml", out=tmp_path / "out")

@@ -90,3 +90,49 @@ def test_the_map_serves_the_other_verbs():
     unit = int(som.predict(X[:1])[0])
     path = mf.steer(som.map_, X[100], target=mf.Target.units([unit]), steps=200)
     assert path.reached.all()
+
+
+def with_gaps(X, share=0.2):
+    rng = np.random.default_rng(0)
+    gaps = np.where(rng.random(X.shape) < share, np.nan, X)
+    gaps[:, 0] = X[:, 0]  # something of every row is known
+    return gaps
+
+
+@parametrize_with_checks([SOM(rows=3, columns=4, missing="keep", random_state=0)])
+def test_scikit_learns_own_checks_pass_with_missing_values(estimator, check):
+    check(estimator)
+
+
+def test_rows_with_gaps_come_back_from_their_distances_filled():
+    X = load_iris().data
+    gaps = with_gaps(X)
+    som = SOM(rows=6, columns=6, missing="keep", random_state=0).fit(gaps)
+    filled = som.impute(gaps)
+    known = ~np.isnan(gaps)
+    np.testing.assert_array_equal(gaps[known], filled[known])
+    means = np.broadcast_to(np.nanmean(gaps, axis=0), X.shape)
+    assert np.abs(filled - X)[~known].mean() < 0.5 * np.abs(means - X)[~known].mean()
+    report = mf.well_posedness(som.map_)
+    found = som.inverse_transform(som.transform(gaps))
+    np.testing.assert_allclose(filled, found, rtol=0, atol=50 * EPS * report.condition**2 * X.max())
+    np.testing.assert_array_equal(som.predict(gaps), som.predict(filled))
+    assert som.score(gaps) == som.score(filled)
+
+
+def test_a_map_of_complete_rows_fills_gaps_but_does_not_take_them_otherwise():
+    X = load_iris().data
+    som = SOM(random_state=0).fit(X)
+    gaps = with_gaps(X[:5], 0.5)
+    assert np.isfinite(som.impute(gaps)).all()
+    with pytest.raises(ValueError, match="NaN"):
+        som.transform(gaps)
+
+
+def test_rows_with_gaps_are_learnt_by_and_by():
+    gaps = with_gaps(np.random.default_rng(0).normal(size=(2500, 6)))
+    whole = SOM(missing="keep", random_state=1).partial_fit(gaps)
+    parts = SOM(missing="keep", random_state=1)
+    for chunk in np.array_split(gaps, [3, 1000, 2400]):
+        parts.partial_fit(chunk)
+    assert whole.prototypes_.tobytes() == parts.prototypes_.tobytes()

@@ -367,3 +367,14 @@ def test_the_distance_of_frames_to_a_map_is_the_codebooks_own():
     path = trajectory_on(codebook, rng.normal(size=(2, 5, 3)))
     expected = np.sqrt(path.squared_distances().min(axis=2))
     np.testing.assert_allclose(expected, path.distance_to_map(), rtol=1e-12)
+
+
+def test_a_dataset_keeps_gaps_only_if_asked_to():
+    kept = mf.Dataset(points=[[1.0, np.nan], [2.0, 3.0]], missing="keep")
+    assert np.isnan(kept.points[0, 1])
+    with pytest.raises(mf.DataError, match="points: row 1 has no known value"):
+        mf.Dataset(points=[[1.0], [np.nan]], missing="keep")
+    with pytest.raises(mf.DataError, match="points: row 0, column 0 holds inf"):
+        mf.Dataset(points=[[np.inf], [1.0]], missing="keep")
+    with pytest.raises(mf.UsageError, match="missing: expected 'refuse' or 'keep', got 'drop'"):
+        mf.Dataset(points=[[1.0]], missing="drop")
