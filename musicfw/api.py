@@ -305,7 +305,8 @@ class BackendFactory(Factory[Backend]):
     )
     reserved_params: ClassVar[frozenset[str]] = frozenset(
         {"X", "backend", "checkpoint", "checkpoint_every_s", "clusters", "feature_names"}
-        | {"image_shape", "initial", "labels", "lattice", "missing", "progress", "registry"}
+        | {"feature_weights", "image_shape", "initial", "labels", "lattice", "missing", "progress"}
+        | {"registry"}
         | {"scaling", "seed", "weights"}
     )
 
@@ -320,9 +321,11 @@ class SteeringProblem:
     Parameters
     ----------
     codebook : Codebook
-        The map's prototypes, in the features that may change (D of them).
+        The map's prototypes, in the features that may change (D of them), along axes in which a
+        relevance shared by all units is 1: it has relevances only where they differ by unit, which
+        only policies with the trait ``relevances`` are given.
     points : ndarray, shape (N, D)
-        Where the points start, in the map's units, read-only.
+        Where the points start, in the codebook's units, read-only.
     units : ndarray of intp, shape (K,)
         Units of the target.
     goals : ndarray, shape (N, K)
@@ -401,11 +404,14 @@ class Policy(Protocol):
 class PolicyFactory(Factory[Policy]):
     """A factory of control policies.
 
-    Traits ``bounds`` and ``cost``: it heeds them; ``reference``: it looks at data.
+    Traits ``bounds``, ``cost`` and ``relevances`` (of the codebook, by unit): it heeds them;
+    ``reference``: it looks at data.
     """
 
     kind: ClassVar[str] = "policy"
-    known_traits: ClassVar[frozenset[str]] = frozenset({"bounds", "cost", "reference"})
+    known_traits: ClassVar[frozenset[str]] = frozenset(
+        {"bounds", "cost", "reference", "relevances"}
+    )
     reserved_params: ClassVar[frozenset[str]] = frozenset(
         {"codebook", "cost", "frozen", "lower", "off_manifold", "policy", "progress", "reference"}
         | {"registry", "steps", "target", "until", "upper", "x"}

@@ -245,6 +245,8 @@ class WellPosedness:
     noise_amplification : float
         ``1 / (2 σ_r)``: an error of this many units in x per unit of error in the distances
         (``||δx|| ≤ ||C δd|| / (2 σ_r)``, C the centring projector).
+    irrelevant : tuple of int
+        Features of relevance 0 to every unit: the distances tell nothing of them.
     """
 
     affine_rank: int
@@ -252,6 +254,10 @@ class WellPosedness:
     units: int
     condition: float
     noise_amplification: float
+    irrelevant: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "irrelevant", tuple(self.irrelevant))
 
     @property
     def is_exact(self) -> bool:
@@ -267,12 +273,17 @@ class WellPosedness:
         )
         if self.is_exact:
             return f"{numbers}: the distances determine every point uniquely."
-        missing = self.dimension - self.affine_rank
+        missing = self.dimension - self.affine_rank - len(self.irrelevant)
+        if self.irrelevant:
+            numbers += f"; {_numbered(self.irrelevant)} to no unit, distances tell nothing of them"
+        if missing == 0:
+            return f"{numbers}: all other features are determined uniquely."
         shape = (
             "two mirror points" if missing == 1 else f"a sphere in the {missing} missing dimensions"
         )
-        if self.units <= self.dimension:
-            cure = f"at least {self.dimension + 1} prototypes are needed"
+        needed = self.dimension - len(self.irrelevant) + 1
+        if self.units < needed:
+            cure = f"at least {needed} prototypes are needed"
         else:
             cure = "the prototypes have no spread in those dimensions"
         return (
@@ -281,13 +292,23 @@ class WellPosedness:
         )
 
 
-def well_posedness(system: CentredSystem) -> WellPosedness:
-    """Return rank, condition and noise amplification of a centred system."""
+def _numbered(features: tuple[int, ...]) -> str:
+    """Return which features matter, in words."""
+    shown = ", ".join(str(k) for k in features[:8]) + (", …" if len(features) > 8 else "")
+    return f"feature {shown} matters" if len(features) == 1 else f"features {shown} matter"
+
+
+def well_posedness(system: CentredSystem, irrelevant: tuple[int, ...] = ()) -> WellPosedness:
+    """Return rank, condition and noise amplification of a centred system.
+
+    ``irrelevant`` are the features that are no unknowns of the system.
+    """
     sigma = system.singular_values
     return WellPosedness(
         affine_rank=system.affine_rank,
-        dimension=system.dimension,
+        dimension=system.dimension + len(irrelevant),
         units=system.units,
+        irrelevant=irrelevant,
         condition=system.condition,
         noise_amplification=float(0.5 / sigma[-1]) if sigma.size else float("inf"),
     )

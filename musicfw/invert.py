@@ -11,6 +11,7 @@ import numpy.typing as npt
 from musicfw import geometry
 from musicfw.api import CentredSystem, RawSolution, SolverFactory
 from musicfw.arrays import BoolArray, FloatArray, as_activations, read_only
+from musicfw.axes import Axes, axes_of
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling
 from musicfw.errors import UsageError
@@ -39,8 +40,8 @@ def well_posedness(codebook: Codebook | TrainedMap) -> WellPosedness:
     WellPosedness
         Affine rank, condition, ``is_exact`` and a ``message`` for a reader.
     """
-    book = as_map(codebook).codebook
-    return geometry.well_posedness(geometry.centred_system(book.prototypes))
+    axes = axes_of(as_map(codebook).codebook)
+    return geometry.well_posedness(_system(axes), axes.irrelevant)
 
 
 def invert(
@@ -61,7 +62,7 @@ def invert(
     codebook : Codebook or TrainedMap
         The map. Given a TrainedMap, points are in original units; given a Codebook, in the map's.
     squared_distances : array_like, shape (N, M) or (M,)
-        Activations: squared Euclidean distances, as `Codebook.squared_distances` returns them.
+        Activations: squared distances, as `Codebook.squared_distances` returns them.
     solver : str or SolverFactory
         Name of a registered solver.
     registry : Registry, optional
@@ -114,13 +115,14 @@ class Inverter:
         if not tolerance >= 0:
             raise UsageError(f"tolerance: expected a number of at least 0, got {tolerance!r}")
         self._map = as_map(codebook)
-        if self._map.codebook.relevances is not None:
-            raise UsageError("invert: expected a codebook without relevances")
         self._provided: Provided = provided("solver", solver, registry)
         self._params = params_from_keywords(self._provided.factory, params)
         self._tolerance = tolerance
-        self._system = geometry.centred_system(self._map.codebook.prototypes)
-        self.well_posedness: WellPosedness = geometry.well_posedness(self._system)
+        self._axes = axes_of(self._map.codebook)
+        self._system = _system(self._axes)
+        self.well_posedness: WellPosedness = geometry.well_posedness(
+            self._system, self._axes.irrelevant
+        )
         instance = self._provided.build(self._params)
         with self._provided.calling("factorise"):
             self._factorisation = instance.factorise(self._system)
@@ -138,7 +140,7 @@ class Inverter:
             hidden = self._hidden_radius(u, rhs, mean_e)
             residual = _residual(self._system, u, rhs, mean_e, hidden, distances)
         status = self._status(valid, finite, residual, hidden)
-        points = self._map.decode(self._system.centroid + u)
+        points = self._map.decode(self._axes.back(self._system.centroid + u))
         unusable = ~(valid & finite)
         points[unusable], residual[unusable], hidden[unusable] = np.nan, np.nan, np.nan
         return Inversion(
@@ -212,15 +214,28 @@ class Inverter:
         regularised = "regularised" in self._provided.factory.traits
         misfit = Status.REGULARISED if regularised else Status.INCONSISTENT
         return np.select(
-            [~valid, ~finite, ~(residual <= self._tolerance), hidden > 0.0],
+            [
+                ~valid,
+                ~finite,
+                ~(residual <= self._tolerance),
+                hidden > 0.0,
+                np.full(valid.shape, bool(self._axes.irrelevant)),
+            ],
             [
                 np.int8(Status.INVALID_INPUT),
                 np.int8(Status.FAILED),
                 np.int8(misfit),
                 np.int8(Status.PROJECTED),
+                np.int8(Status.AMBIGUOUS),
             ],
             np.int8(Status.EXACT),
         ).astype(np.int8)
+
+
+def _system(axes: Axes) -> CentredSystem:
+    if axes.codebook.relevances is not None:
+        raise UsageError("codebook: relevances that differ by unit cannot be inverted")
+    return geometry.centred_system(axes.codebook.prototypes)
 
 
 def _residual(

@@ -200,6 +200,7 @@ class _Run:
                 scaling=self.spec.data.scaling,
                 missing=dataset.missing,
                 clusters=section.clusters,
+                feature_weights=section.feature_weights,
                 feature_names=dataset.feature_names,
                 image_shape=dataset.image_shape,
                 registry=self.registry,

@@ -38,6 +38,7 @@ TARGET_KINDS = ("units", "cell", "label", "cluster", "sample")
 
 NonNegative = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]
+Weight = Annotated[float, Ge(0)]
 Rows = Annotated[tuple[NonNegative, ...], MinLen(1)]
 
 
@@ -66,6 +67,10 @@ class MapSpec:
     use: str = param("native", help="Name of a training backend.")
     with_: Any = param(None, help="The backend's own options.")
     lattice: Lattice = _required(help="The lattice of the map.")
+    feature_weights: dict[str, Weight] | Annotated[tuple[Weight, ...], MinLen(1)] | None = param(
+        None,
+        help="How much features count in a distance: one number for each, or for some by name.",
+    )
     clusters: Annotated[int, Ge(2)] | None = param(
         None, help="Number of clusters of prototypes; chosen automatically if null."
     )

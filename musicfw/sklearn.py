@@ -20,7 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from musicfw.arrays import FloatArray, IntArray, as_activations
-from musicfw.errors import DataError
+from musicfw.errors import DataError, UsageError
 from musicfw.invert import Inverter
 from musicfw.lattice import Lattice, Topology
 from musicfw.missing import MissingValues, has_gaps, keeps_gaps
@@ -52,6 +52,8 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         What NaN is: an error, or a missing value. A row with gaps is learnt by the features that
         are known; everywhere else it counts as the row that `impute` makes of it, so that
         ``inverse_transform(transform(X))`` returns filled rows.
+    feature_weights : array_like, shape (D,), optional
+        How much each feature counts in a distance; all alike by default. Not for `partial_fit`.
     solver : str
         Registered solver that `inverse_transform` uses.
     random_state : int, RandomState or None
@@ -86,6 +88,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         dtype: Literal["float64", "float32"] | None = None,
         chunk_size: int | None = None,
         missing: MissingValues = "refuse",
+        feature_weights: npt.ArrayLike | None = None,
         solver: str = "exact",
         random_state: Any = None,
     ) -> None:
@@ -103,6 +106,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.dtype = dtype
         self.chunk_size = chunk_size
         self.missing = missing
+        self.feature_weights = feature_weights
         self.solver = solver
         self.random_state = random_state
 
@@ -123,6 +127,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             seed=self._seed(),
             weights=sample_weight,
             missing=self.missing,
+            feature_weights=self.feature_weights,
             mode=self.mode,
             **self._params(),
         )
@@ -140,7 +145,11 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         ------
         DataError
             If fewer than two rows have come in all.
+        UsageError
+            With ``feature_weights``.
         """
+        if self.feature_weights is not None:
+            raise UsageError("feature_weights: not for partial_fit (it learns a stream); use fit")
         stream: StreamTrainer | None = getattr(self, "_stream", None)
         X = self._validated(X, reset=stream is None)
         if stream is None:

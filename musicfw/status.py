@@ -14,6 +14,7 @@ class Status(IntEnum):
     REGULARISED = 3
     INVALID_INPUT = 4
     FAILED = 5
+    AMBIGUOUS = 6
 
     @property
     def advice(self) -> str:
@@ -45,6 +46,11 @@ _STATUS_ADVICE = {
     Status.FAILED: (
         "The solver returned no finite point. Try another solver; if it comes from a plugin, "
         "report it there."
+    ),
+    Status.AMBIGUOUS: (
+        "The point reproduces the distances, but it may not be the only one: some features matter "
+        "to no unit, or there are too few units for relevances that differ (well_posedness.message "
+        "says which). Use more units, or relevances above 0."
     ),
 }
 

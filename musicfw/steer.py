@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from musicfw.api import PolicyFactory, SteeringProblem
 from musicfw.arrays import FloatArray, as_points, read_only
+from musicfw.axes import Axes, axes_of
 from musicfw.codebook import Codebook
 from musicfw.control.constraints import (
     Constraints,
@@ -100,8 +101,6 @@ def steer(
     """
     trained = as_map(codebook)
     book, scaling, names = trained.codebook, trained.scaling, trained.feature_names
-    if book.relevances is not None:
-        raise UsageError("steer: expected a codebook without relevances")
     _check_call(target, steps, until)
     chosen = provided("policy", policy, registry)
     resolved_params = params_from_keywords(chosen.factory, params)
@@ -110,7 +109,10 @@ def steer(
     limits = resolve_constraints(
         frozen=frozen, lower=lower, upper=upper, cost=cost, names=names, starts=original
     )
-    _check_limits(chosen, limits, trained)
+    axes = axes_of(book)
+    if trained.embedding is None:
+        axes = axes.only(limits.free)
+    _check_limits(chosen, limits, trained, axes)
     starts = trained.encode(original)
     rules = Rules(
         target=resolved,
@@ -123,13 +125,14 @@ def steer(
     if reference is not None:
         matrix = as_points(reference, name="reference", dimension=trained.dimension)
         data = trained.encode(matrix)
-    problem = _problem(book, starts, resolved, limits, scaling, int(steps), data)
+    problem = _problem(book, axes, starts, resolved, limits, scaling, int(steps), data)
     seen = walk(problem, rules, chosen, chosen.build(resolved_params))
     frames = seen.frames[: seen.done + 1]
     if trained.embedding is None:
-        points, codes = _in_full(original, frames, limits, scaling), None
+        points, codes = _in_full(original, frames, axes, limits, scaling), None
     else:
-        points, codes = _decoded(trained, frames), frames
+        codes = _in_full(starts, frames, axes, limits, Scaling.identity(book.dimension))
+        points = _decoded(trained, codes)
     return Trajectory(
         points=points,
         codes=codes,
@@ -157,7 +160,12 @@ def _check_call(target: Target, steps: int, until: Until) -> None:
         raise UsageError(f"until: expected 'settled' or 'arrived', got {until!r}")
 
 
-def _check_limits(chosen: Provided, limits: Constraints, trained: TrainedMap) -> None:
+def _check_limits(chosen: Provided, limits: Constraints, trained: TrainedMap, axes: Axes) -> None:
+    if axes.codebook.relevances is not None and "relevances" not in chosen.factory.traits:
+        raise UsageError(
+            f"codebook: the policy {chosen.factory.name!r} does not heed relevances that differ by "
+            f"unit; use 'music', or a codebook with shared ones"
+        )
     limited = (limits.lower, limits.upper, limits.cost)
     if trained.embedding is not None and not (
         limits.free.all() and all(each is None for each in limited)
@@ -191,6 +199,7 @@ def _reach(trained: TrainedMap, off_manifold: float | None) -> float:
 
 def _problem(
     book: Codebook,
+    axes: Axes,
     starts: FloatArray,
     target: ResolvedTarget,
     limits: Constraints,
@@ -198,27 +207,20 @@ def _problem(
     steps: int,
     reference: FloatArray | None,
 ) -> SteeringProblem:
-    """Return the problem in the features that are free; distances of the others are constants."""
-    free = limits.free
+    """Return the problem along the axes that can change; distances of the others are constants."""
     goals = np.broadcast_to(target.goals, (starts.shape[0], target.goals.size)).copy()
     frozen_distances = None
-    lower, upper = to_map_units(limits.lower, scaling), to_map_units(limits.upper, scaling)
-    cost = limits.cost
-    if not free.all():
-        frozen_distances = squared_distances(starts[:, ~free], book.prototypes[:, ~free])
-        goals = np.maximum(goals - (goals > 0.0) * frozen_distances[:, target.units], 0.0)
-        book = Codebook(
-            prototypes=book.prototypes[:, free],
-            lattice=book.lattice,
-            labels=book.labels,
-            clusters=book.clusters,
+    fixed = ~limits.free
+    if fixed.any():
+        relevances = None if book.relevances is None else book.relevances[..., fixed]
+        frozen_distances = squared_distances(
+            starts[:, fixed], book.prototypes[:, fixed], relevances
         )
-        starts = np.ascontiguousarray(starts[:, free])
-        lower, upper, cost = (None if v is None else v[free] for v in (lower, upper, cost))
-        reference = None if reference is None else reference[:, free]
+        goals = np.maximum(goals - (goals > 0.0) * frozen_distances[:, target.units], 0.0)
+    low, high = to_map_units(limits.lower, scaling), to_map_units(limits.upper, scaling)
     return SteeringProblem(
-        codebook=book,
-        points=read_only(starts),
+        codebook=axes.codebook,
+        points=read_only(np.ascontiguousarray(axes.along(starts))),
         units=read_only(target.units),
         goals=read_only(goals),
         directions=read_only(target.directions),
@@ -226,10 +228,10 @@ def _problem(
         waypoints=read_only(target.waypoints),
         steps=steps,
         frozen_distances=None if frozen_distances is None else read_only(frozen_distances),
-        lower=lower,
-        upper=upper,
-        cost=cost,
-        reference=None if reference is None else read_only(reference),
+        lower=None if low is None else axes.along(low),
+        upper=None if high is None else axes.along(high),
+        cost=None if limits.cost is None else limits.cost[axes.features],
+        reference=None if reference is None else read_only(axes.along(reference)),
     )
 
 
@@ -240,18 +242,19 @@ def _decoded(trained: TrainedMap, frames: FloatArray) -> FloatArray:
 
 
 def _in_full(
-    original: FloatArray, frames: FloatArray, limits: Constraints, scaling: Scaling
+    original: FloatArray, frames: FloatArray, axes: Axes, limits: Constraints, scaling: Scaling
 ) -> FloatArray:
     """Return frames of all features in original units; what did not move is the input's bits."""
-    if limits.free.all() and scaling.is_identity:
+    if axes.are_features and scaling.is_identity:
         return frames
-    moved = (frames - frames[0]) * scaling.scale[limits.free]
-    start = original[:, limits.free]
+    features = axes.features
+    moved = (frames - frames[0]) * (scaling.scale[features] / axes.scale)
+    start = original[:, features]
     there = start + moved
     if limits.lower is not None and limits.upper is not None:
         # Rounding of the change of units may not cross a bound either.
-        there = np.clip(there, limits.lower[limits.free], limits.upper[limits.free])
+        there = np.clip(there, limits.lower[features], limits.upper[features])
     there = np.where(moved == 0.0, start, there)
     full = np.repeat(original[np.newaxis], frames.shape[0], axis=0)
-    full[:, :, limits.free] = there
+    full[:, :, features] = there
     return full

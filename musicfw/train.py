@@ -24,6 +24,7 @@ from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling, checked_image_shape, checked_names
 from musicfw.embeddings import checked_embedding
 from musicfw.errors import UsageError
+from musicfw.feature_weights import feature_weights_of, unweighted, weighted
 from musicfw.geometry import best_matching_units, nearest_squared_distances
 from musicfw.lattice import Lattice
 from musicfw.missing import (
@@ -50,6 +51,7 @@ def train(
     seed: int = 0,
     labels: npt.ArrayLike | None = None,
     weights: npt.ArrayLike | None = None,
+    feature_weights: npt.ArrayLike | Mapping[Any, float] | None = None,
     scaling: ScalingKind = "none",
     missing: MissingValues = "refuse",
     clusters: int | None = None,
@@ -81,6 +83,11 @@ def train(
     weights : array_like, shape (N,), optional
         As how many rows each row counts in the training, not negative; 2 is as good as a second
         copy of the row. The scaling, and first prototypes that are drawn, do not regard them.
+    feature_weights : array_like (D,) or mapping, optional
+        How much each feature counts in a distance, or some features by number or name (the others
+        count 1); at least 0. After the scaling: a weight of 4 is as good as twice the scale. They
+        become ``codebook.relevances``, shared by all units, so that everything heeds them; of a
+        feature of weight 0 the distances tell nothing.
     scaling : {"none", "standard", "minmax"}
         Change of units before training; it is remembered, so that verbs given the TrainedMap take
         and return original units.
@@ -125,6 +132,11 @@ def train(
         If the backend fails or returns something of the wrong shape.
     """
     chosen = provided("backend", backend, registry)
+    if feature_weights is not None and "embedding" in chosen.factory.traits:
+        raise UsageError(
+            f"feature_weights: the backend {chosen.factory.name!r} measures in codes of its own, "
+            f"not in features; leave them out, or scale the data"
+        )
     # Scaling works in float64; unscaled float32 data stay as they are: no copy of them is made.
     single = scaling == "none" and "float32" in chosen.factory.traits
     points = _training_data(X, chosen, missing, names=feature_names, keep_float32=single)
@@ -138,15 +150,19 @@ def train(
     fitted = (
         Scaling.identity(points.shape[1]) if single else fit_scaling(points, scaling, missing=gaps)
     )
-    scaled = fitted.to_map(points)
+    scaled = along = fitted.to_map(points)
+    importance = None
+    if feature_weights is not None:
+        importance = feature_weights_of(feature_weights, names=names, dimension=scaled.shape[1])
+        along = weighted(scaled, importance, missing=gaps)
     if lattice is None:
-        lattice = suggested_lattice(scaled, rng=_generator(seed))
+        lattice = suggested_lattice(along, rng=_generator(seed))
     problem = TrainingProblem(
-        points=read_only(scaled),
+        points=read_only(along),
         lattice=lattice,
         rng=_generator(seed),
         progress=unblamed(progress or (lambda done, total: None)),
-        initial=None if initial is None else _initial(initial, lattice, fitted),
+        initial=None if initial is None else _initial(initial, lattice, fitted, importance),
         weights=None if weights is None else _weights(weights, points.shape[0], chosen),
         missing=gaps,
     )
@@ -157,6 +173,8 @@ def train(
         raw = _fit_kept(
             chosen, resolved_params, problem, facts, path=checkpoint, every_s=checkpoint_every_s
         )
+    if importance is not None:
+        raw = unweighted(raw, importance, scaled)
     embedding = None if raw.embedding is None else _embedding(raw, problem, registry)
     in_map = scaled if embedding is None else embedding.encode(scaled)
     codebook = Codebook(prototypes=raw.prototypes, lattice=lattice, relevances=raw.relevances)
@@ -285,7 +303,9 @@ def _embedding(raw: RawMap, problem: TrainingProblem, registry: Registry | None)
     return checked_embedding(inner, dimension=dimension, code_dimension=codes, registry=registry)
 
 
-def _initial(initial: npt.ArrayLike, lattice: Lattice, scaling: Scaling) -> FloatArray:
+def _initial(
+    initial: npt.ArrayLike, lattice: Lattice, scaling: Scaling, importance: FloatArray | None
+) -> FloatArray:
     dimension = scaling.offset.shape[0]
     prototypes = as_matrix(initial, name="initial", columns=dimension)
     if prototypes.shape[0] != lattice.units:
@@ -293,7 +313,8 @@ def _initial(initial: npt.ArrayLike, lattice: Lattice, scaling: Scaling) -> Floa
             f"initial: expected {lattice.units} rows, one prototype per unit of the lattice, got "
             f"{prototypes.shape[0]}"
         )
-    return read_only(scaling.to_map(prototypes))
+    scaled = scaling.to_map(prototypes)
+    return read_only(scaled if importance is None else scaled * np.sqrt(importance))
 
 
 def _weights(weights: npt.ArrayLike, count: int, chosen: Provided) -> FloatArray:

@@ -162,8 +162,8 @@ class Inversion:
         ``||d(x̂) + ρ² − d|| / ||d||``: how far the distances of the recovered point are from the
         given ones, relative.
     hidden_radius : ndarray, shape (N,)
-        ρ, the length of the part outside the prototypes' affine hull, in the map's units; 0 where
-        the distances determine the point.
+        ρ, the length of the part outside the prototypes' affine hull, by the codebook's own
+        distance; 0 where the distances determine the point.
     well_posedness : WellPosedness
         Rank and condition of the system.
     solver : str
@@ -255,7 +255,7 @@ class Trajectory:
     stop : ndarray of int8, shape (N,)
         A `StopReason` per point.
     step_norm : ndarray, shape (T, N)
-        Length of each step, in the map's units.
+        Length of each step, in the map's units, a shared relevance counted.
     arrival : ndarray of intp, shape (N,)
         First frame whose best matching unit belongs to the target, −1 if there is none. (For
         ``away``: first frame whose best matching unit does not.)

@@ -145,13 +145,13 @@ def _survey(
     problem: SteeringProblem, rules: Rules, points: FloatArray, rows: IntArray | None = None
 ) -> tuple[BoolArray, FloatArray]:
     """Return which points are where they were sent, and their distance to the map."""
-    prototypes = problem.codebook.prototypes
+    prototypes, relevances = problem.codebook.prototypes, problem.codebook.relevances
     frozen = problem.frozen_distances
     if frozen is None and not np.isfinite(rules.reach):
-        winners = geometry.best_matching_units(points, prototypes)
+        winners = geometry.best_matching_units(points, prototypes, relevances)
         distance = np.zeros(winners.shape)
     else:
-        squared = geometry.squared_distances(points, prototypes)
+        squared = geometry.squared_distances(points, prototypes, relevances)
         if frozen is not None:
             squared += frozen if rows is None else frozen[rows]
         winners = squared.argmin(axis=1)

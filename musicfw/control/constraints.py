@@ -76,12 +76,12 @@ def resolve_constraints(
     if lower is None and upper is None:
         low = high = None
     else:
-        low = _per_feature(lower, -np.inf, names, dimension, "lower")
-        high = _per_feature(upper, np.inf, names, dimension, "upper")
+        low = per_feature(lower, -np.inf, names, dimension, "lower")
+        high = per_feature(upper, np.inf, names, dimension, "upper")
         _check_bounds(low, high, starts, names)
     price = None
     if cost is not None:
-        price = _per_feature(cost, 1.0, names, dimension, "cost")
+        price = per_feature(cost, 1.0, names, dimension, "cost")
         if not (np.isfinite(price).all() and (price > 0).all()):
             raise UsageError(
                 "cost: expected positive finite numbers; to forbid a change use frozen"
@@ -95,9 +95,16 @@ def to_map_units(values: FloatArray | None, scaling: Scaling) -> FloatArray | No
     return None if values is None else scaling.to_map(values)
 
 
-def _per_feature(
+def per_feature(
     given: Any, default: float, names: Sequence[str] | None, dimension: int, what: str
 ) -> FloatArray:
+    """Return one number per feature (D,), given for all, for some by number or name, or for each.
+
+    Raises
+    ------
+    UsageError
+        For unknown features, other shapes, text and NaN, calling it ``what``.
+    """
     values = np.full(dimension, default)
     if given is None:
         return values

@@ -71,7 +71,7 @@ class KmeansLine:
             centres[filled] = found.sums[filled] / found.counts[filled, np.newaxis]
         centres += centre
         member = best_matching_units(data, centres)
-        winners = best_matching_units(data, problem.codebook.prototypes)
+        winners = problem.codebook.best_matching_units(data)
         inside = np.isin(winners, problem.units)
         size = np.bincount(member, minlength=count)
         held = np.bincount(member, weights=inside, minlength=count)

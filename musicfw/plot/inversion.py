@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from musicfw import geometry
 from musicfw.arrays import FloatArray
+from musicfw.axes import axes_of
 from musicfw.codebook import Codebook
 from musicfw.metrics import relative_errors
 from musicfw.plot.canvas import (
@@ -216,7 +217,7 @@ def singular_values(codebook: Codebook, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw; a new figure by default.
     """
-    W = codebook.prototypes
+    W = axes_of(codebook).codebook.prototypes
     offset = W - W.mean(axis=0)
     sigma = np.linalg.svd(offset - offset.mean(axis=0), compute_uv=False)
     rank = geometry.affine_rank(sigma, W)

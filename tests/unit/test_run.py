@@ -215,6 +215,18 @@ def test_the_minisom_backend_runs_through_the_spec(spec, tmp_path):
     assert result.metrics["invert"]["exact"]["max_relative_error"] < 1e-10
 
 
+def test_feature_weights_of_the_spec_measure_everything_in_the_run(spec, tmp_path):
+    weights = ["map.feature_weights=[4.0, 1.0, 0.25]"]
+    result = mf.run(spec, out=tmp_path / "out", overrides=weights)
+    np.testing.assert_array_equal(
+        [4.0, 1.0, 0.25], mf.load_map(tmp_path / "out").codebook.relevances
+    )
+    assert result.metrics["invert"]["exact"]["max_relative_error"] < 1e-12
+    assert result.inversions["exact"].counts() == {mf.Status.EXACT: 15}
+    again = mf.run(tmp_path / "out" / "spec.yaml", out=tmp_path / "again")
+    assert again.metrics == result.metrics
+
+
 def test_without_a_holdout_results_are_on_the_training_rows(spec, tmp_path):
     result = mf.run(spec, out=tmp_path / "out", overrides=["data.holdout=0"])
     about = result.metrics["map"]
