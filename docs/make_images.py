@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -134,14 +135,20 @@ def wine_planes() -> bytes:
 
 def lattices() -> bytes:
     """Return the neighbourhoods of one unit on the lattices that there are."""
-    shapes = (("rectangular", False), ("hexagonal", False), ("hexagonal", True))
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
-    for ax, (topology, toroidal) in zip(figure.subplots(1, 3), shapes, strict=True):
-        lattice = mf.Lattice(rows=8, columns=10, topology=topology, toroidal=toroidal)
+    shapes: list[dict[str, Any]] = [
+        {"topology": "rectangular"},
+        {"topology": "hexagonal"},
+        {"topology": "hexagonal", "cylindrical": True},
+        {"topology": "hexagonal", "toroidal": True},
+    ]
+    figure = Figure(figsize=(9, 6.2), layout="constrained")
+    for ax, options in zip(figure.subplots(2, 2).flat, shapes, strict=True):
+        lattice = mf.Lattice(rows=8, columns=10, **options)
         weight = np.exp(-lattice.squared_distances()[lattice.unit(1, 1)] / (2 * 2.0**2))
         drawn = draw_cells(ax, lattice, array=weight, cmap="Blues", edgecolors="0.8")
         drawn.set_clim(0.0, 1.0)
-        ax.set_title(f"{topology}{', toroidal' if toroidal else ''}")
+        joined = "" if lattice.borders == "planar" else f", {lattice.borders}"
+        ax.set_title(f"{lattice.topology}{joined}")
     return plot.png_bytes(figure, dpi=110)
 
 

@@ -87,7 +87,7 @@ class MusicSampler(BaseOverSampler):  # type: ignore[misc]  # imbalanced-learn h
         The Codebook of each class that grew.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (D,)
         Names of the features, if X has names that are all text.
 
     Notes

@@ -147,9 +147,9 @@ class Lattice:
         Returns
         -------
         across : ndarray, shape (rows, rows)
-            |Δy| of every two rows.
+            ``|Δy|`` of every two rows.
         along : tuple of ndarray, shape (columns, columns)
-            |Δx| of every two columns: one entry on a rectangular lattice; three on a hexagonal
+            ``|Δx|`` of every two columns: one entry on a rectangular lattice; three on a hexagonal
             one, of a row against a row shifted alike, of a shifted row against one that is not,
             and of one that is not against a shifted one.
         """

@@ -7,8 +7,8 @@
 - ``yaml`` without a caption: a spec, or some sections of one.
 - ``sh``: commands that install or download something; not run.
 
-``…`` stands for any text. A page whose blocks need more than musicfw names it at the top of its file
-under ``requires:``.
+``…`` stands for any text. A page whose blocks need more than musicfw names it at its top, under
+``requires:``.
 """
 
 from __future__ import annotations

@@ -95,7 +95,11 @@ def test_every_public_name_is_in_the_api_reference(name):
     module = importlib.import_module(name)
     listed = set(re.findall(r"^ {3}(musicfw[\w.]+)$", page("api.md"), flags=re.MULTILINE))
     public = {n for n in module.__all__ if not n.startswith("__")}
-    assert {f"{name}.{n}" for n in public} - listed == set()
+    # What musicfw.api passes on is listed where it is from; types of arrays have no page.
+    passed_on = {n for n in public if name != "musicfw" and n in mf.__all__}
+    passed_on |= {n for n in public if n.endswith("Array")}
+    assert {f"{name}.{n}" for n in public - passed_on} - listed == set()
+    assert all(f"`{n}`" in page("api.md") for n in passed_on)
     assert {n for n in listed if n.rpartition(".")[0] == name} <= {f"{name}.{n}" for n in public}
 
 
