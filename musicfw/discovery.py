@@ -236,11 +236,12 @@ def _call_collecting(hook: str, function: Callable[..., Any]) -> list[api.Factor
                 f"{where}: expected a {expected.__name__}, got {type(factory).__name__} "
                 f"({factory!r})"
             )
-        _check_factory(factory, where)
+        check_factory(factory, where)
     return factories
 
 
-def _check_factory(factory: api.Factory[Any], where: str) -> None:
+def check_factory(factory: api.Factory[Any], where: str) -> None:
+    """Raise RefusedError for a factory that does not keep to the rules; ``where`` it stands."""
     if not isinstance(factory.name, str) or not _NAME.fullmatch(factory.name):
         raise RefusedError(
             f"{where}.name: expected lower-case words joined by hyphens, got {factory.name!r}"

@@ -24,7 +24,9 @@ from musicfw.discovery import (
     EntryPoint,
     Loaded,
     PluginRecord,
+    RefusedError,
     State,
+    check_factory,
     entry_points,
     load,
     normal_name,
@@ -333,6 +335,10 @@ def provided(kind: str, use: str | api.Factory[Any], registry: Registry | None) 
     if isinstance(use, api.Factory):
         if use.kind != kind:
             raise UsageError(f"{kind}: expected a {kind} factory, got a {use.kind} factory")
+        try:
+            check_factory(use, f"{kind} factory {use.name!r}")
+        except RefusedError as err:
+            raise UsageError(str(err)) from err
         return Provided(factory=use, record=EntryPoint.of_object(use).record("loaded"))
     if not isinstance(use, str):
         raise UsageError(

@@ -884,3 +884,14 @@ def test_complaints_that_differ_every_time_are_capped_per_plugin_and_hook():
         "plugin a 1 failed in x: E: 2",
         "plugin a 1 failed in x again and again; only the first 3 messages are kept",
     ]
+
+
+def test_a_factory_given_in_place_of_a_name_keeps_to_the_same_rules():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Params:
+        tolerance: float = param(1.0, help="Taken by invert itself.")
+
+    factory = SolverFactory(name="mine", params=Params, build=lambda p: None, summary="")
+    codebook = mf.Codebook(prototypes=np.eye(3))
+    with pytest.raises(mf.UsageError, match=r"factory 'mine'\.params: the option 'tolerance'"):
+        mf.invert(codebook, np.ones((1, 3)), solver=factory)
