@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from musicfw.api import DatasetFactory, hookimpl
-from musicfw.datasets import csv_files, digits, gaussian_mixture, idx, lfw, lfw_subset, numpy_files
+from musicfw.datasets import (
+    csv_files,
+    digits,
+    gaussian_mixture,
+    idx,
+    lfw,
+    lfw_subset,
+    numpy_files,
+    projected_clusters,
+)
 
 __all__ = ["musicfw_datasets"]
 
@@ -20,4 +29,5 @@ def musicfw_datasets() -> list[DatasetFactory]:
         lfw_subset.FACTORY,
         numpy_files.NPY_FACTORY,
         numpy_files.NPZ_FACTORY,
+        projected_clusters.FACTORY,
     ]

@@ -30,6 +30,7 @@ def load(name, *, seed=0, **params):
 
 def test_the_built_in_sources_are_registered_through_the_public_hook():
     expected = {"csv", "digits", "gaussian-mixture", "idx", "lfw", "lfw-subset", "npy", "npz"}
+    expected |= {"projected-clusters"}
     assert set(FACTORIES) == expected
     assert hasattr(musicfw.datasets.musicfw_datasets, "musicfw_impl")
 
