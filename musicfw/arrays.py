@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.errors import DataError, UsageError
+from musicfw.frames import frame_values, is_frame, names_of
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -50,14 +51,14 @@ def as_matrix(
 
     Parameters
     ----------
-    value : array_like, shape (N, columns)
+    value : array_like or DataFrame, shape (N, columns)
         What the caller gave.
     name : str
         What the caller calls it, for messages.
     columns : int, optional
         Required number of columns.
     column_names : sequence of str, optional
-        Names used in messages instead of column numbers.
+        Names for messages; of a frame with names these columns are taken, in this order.
     finite : bool
         Whether NaN and infinities are refused.
     missing : bool
@@ -74,6 +75,7 @@ def as_matrix(
         or columns, no columns, NaN and infinities. The message names the row and column (counted
         from 0). No rows are no error here.
     """
+    column_names = names_of(value) if column_names is None else column_names
     kept = (np.float32,) if keep_float32 else ()
     matrix = _as_float(value, name=name, column_names=column_names, kept=kept)
     if matrix.ndim != 2:
@@ -96,17 +98,29 @@ def as_matrix(
 
 
 def as_points(
-    value: npt.ArrayLike, *, name: str, dimension: int, missing: bool = False
+    value: npt.ArrayLike,
+    *,
+    name: str,
+    dimension: int,
+    column_names: Sequence[str] | None = None,
+    missing: bool = False,
 ) -> FloatArray:
     """Return one point (D,) or many (N, D) as a finite float64 matrix (N, D).
 
+    ``column_names`` as in `as_matrix`: the columns of a frame are put in their order.
     With ``missing`` NaN is let through, but not a row without any known value.
     """
-    array = _as_float(value, name=name, column_names=None)
+    array = _as_float(value, name=name, column_names=column_names)
     if array.ndim == 1:
         array = array[np.newaxis, :]
-    advice = "fill gaps first with the TrainedMap's impute, or remove those rows"
-    matrix = as_matrix(array, name=name, columns=dimension, missing=missing, gap_advice=advice)
+    matrix = as_matrix(
+        array,
+        name=name,
+        columns=dimension,
+        column_names=column_names,
+        missing=missing,
+        gap_advice="fill gaps first with the TrainedMap's impute, or remove those rows",
+    )
     if missing:
         refuse_unknown_rows(matrix, name=name)
     return matrix
@@ -257,6 +271,8 @@ def _as_float(
     column_names: Sequence[str] | None,
     kept: tuple[type, ...] = (),
 ) -> FloatArray:
+    if is_frame(value):
+        value = frame_values(value, name=name, column_names=column_names)
     try:
         array = np.asarray(value)
     except ValueError as err:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, as_matrix, frozen, refuse_unknown_rows
 from musicfw.errors import UsageError
+from musicfw.frames import names_of
 from musicfw.missing import MissingValues, keeps_gaps
 
 
@@ -67,8 +68,8 @@ class Dataset:
 
     Parameters
     ----------
-    points : array_like, shape (N, D)
-        Numbers in original units, finite but for what ``missing`` allows.
+    points : array_like or DataFrame, shape (N, D)
+        Numbers in original units, finite but for what ``missing`` allows. A frame gives the names.
     labels : array_like of str, shape (N,), optional
         Class of each point; other types are turned into text.
     feature_names : sequence of str, optional
@@ -89,7 +90,8 @@ class Dataset:
     missing: MissingValues = "refuse"
 
     def __post_init__(self) -> None:
-        names = None if self.feature_names is None else tuple(str(n) for n in self.feature_names)
+        given = names_of(self.points) if self.feature_names is None else self.feature_names
+        names = None if given is None else tuple(str(n) for n in given)
         keeps = keeps_gaps(self.missing)
         points = frozen(as_matrix(self.points, name="points", column_names=names, missing=keeps))
         if keeps:

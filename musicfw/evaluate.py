@@ -163,7 +163,10 @@ def evaluate(
     UsageError
         For labels that no unit has, wrong shapes, or unknown policies.
     """
-    starts = as_points(points, name="points", dimension=trained.dimension)
+    names, dimension = trained.feature_names, trained.dimension
+    starts = as_points(points, name="points", dimension=dimension, column_names=names)
+    if reference is not None:  # a frame is put in the features' order
+        reference = as_points(reference, name="reference", dimension=dimension, column_names=names)
     labels = np.asarray(target_labels).astype(np.str_)
     if labels.shape != (starts.shape[0],) or labels.size == 0:
         raise UsageError(

@@ -128,6 +128,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             weights=sample_weight,
             missing=self.missing,
             feature_weights=self.feature_weights,
+            feature_names=self._names(),
             mode=self.mode,
             **self._params(),
         )
@@ -155,7 +156,11 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         if stream is None:
             params = {name: value for name, value in self._params().items() if name != "epochs"}
             stream = StreamTrainer(
-                self._lattice(), seed=self._seed(), missing=self.missing, **params
+                self._lattice(),
+                seed=self._seed(),
+                missing=self.missing,
+                feature_names=self._names(),
+                **params,
             )
         stream.learn(X)
         self._stream = stream
@@ -243,6 +248,10 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             toroidal=self.toroidal,
             cylindrical=self.cylindrical,
         )
+
+    def _names(self) -> tuple[str, ...] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else tuple(names)
 
     def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):

@@ -55,8 +55,9 @@ def steer(
     ----------
     codebook : Codebook or TrainedMap
         The map. Given a TrainedMap, points are in original units; given a Codebook, in the map's.
-    x : array_like, shape (D,) or (N, D)
-        Where the points start; never changed.
+    x : array_like or DataFrame, shape (D,) or (N, D)
+        Where the points start; never changed. The columns of a frame are taken by the names of a
+        TrainedMap's features.
     target : Target
         ``Target.units([3, 4])``, ``.cell(row, column)``, ``.label(name)``, ``.cluster(number)``,
         ``.activations(d)``, ``.path([...])`` or ``.several((target, weight), …)``.
@@ -104,7 +105,7 @@ def steer(
     _check_call(target, steps, until)
     chosen = provided("policy", policy, registry)
     resolved_params = params_from_keywords(chosen.factory, params)
-    original = as_points(x, name="x", dimension=trained.dimension)
+    original = as_points(x, name="x", dimension=trained.dimension, column_names=names)
     resolved = resolve_target(target, book)
     limits = resolve_constraints(
         frozen=frozen, lower=lower, upper=upper, cost=cost, names=names, starts=original
@@ -123,7 +124,9 @@ def steer(
     started = time.perf_counter()
     data = None
     if reference is not None:
-        matrix = as_points(reference, name="reference", dimension=trained.dimension)
+        matrix = as_points(
+            reference, name="reference", dimension=trained.dimension, column_names=names
+        )
         data = trained.encode(matrix)
     problem = _problem(book, axes, starts, resolved, limits, scaling, int(steps), data)
     seen = walk(problem, rules, chosen, chosen.build(resolved_params))

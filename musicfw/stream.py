@@ -9,7 +9,7 @@ is that rows are taken in the order they come (shuffle what is sorted), that the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, as_matrix, known_range, refuse_unknown_rows
 from musicfw.codebook import Codebook
-from musicfw.dataset import Scaling
+from musicfw.dataset import Scaling, checked_names
 from musicfw.errors import DataError, UsageError
+from musicfw.frames import names_of
 from musicfw.lattice import Lattice
 from musicfw.missing import MaskedSearch, MissingValues, keeps_gaps
 from musicfw.params import params_from_keywords, params_to_tree
@@ -41,18 +42,19 @@ def train_stream(
     seed: int = 0,
     updates: int | None = None,
     missing: MissingValues = "refuse",
+    feature_names: Sequence[str] | None = None,
     **params: Any,
 ) -> TrainedMap:
     """Train a map in one pass over chunks of rows, in the memory of one chunk.
 
     Parameters
     ----------
-    chunks : iterable of array_like, shape (n, D)
+    chunks : iterable of array_like or DataFrame, shape (n, D)
         Rows, in original units, finite; a generator, say, or slices of a memory-mapped array. How
         they are divided does not matter; their order does.
     lattice : Lattice
         Where the units lie.
-    seed, updates, missing, **params
+    seed, updates, missing, feature_names, **params
         As for `StreamTrainer`.
 
     Raises
@@ -62,7 +64,14 @@ def train_stream(
     UsageError
         For wrong params.
     """
-    trainer = StreamTrainer(lattice, seed=seed, updates=updates, missing=missing, **params)
+    trainer = StreamTrainer(
+        lattice,
+        seed=seed,
+        updates=updates,
+        missing=missing,
+        feature_names=feature_names,
+        **params,
+    )
     for chunk in chunks:
         trainer.learn(chunk)
     return trainer.snapshot()
@@ -83,6 +92,9 @@ class StreamTrainer:
     missing : {"refuse", "keep"}
         What NaN in a row is, as in `musicfw.train`; every feature has to be known in some of the
         rows of the first update.
+    feature_names : sequence of str, optional
+        Names of the features; by default those of the first frame, if frames are learnt. They are
+        the columns taken of every frame.
     **params
         Those of the backend ``native`` in mode ``minibatch`` but ``epochs`` and ``full_epochs``.
 
@@ -99,12 +111,14 @@ class StreamTrainer:
         seed: int = 0,
         updates: int | None = None,
         missing: MissingValues = "refuse",
+        feature_names: Sequence[str] | None = None,
         **params: Any,
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
         self.lattice, self.seed = lattice, int(seed)
         self._missing = keeps_gaps(missing)
+        self._names = None if feature_names is None else tuple(feature_names)
         self.params: NativeParams = params_from_keywords(NATIVE, params)
         _check(self.params, updates)
         self._radii = radius_schedule(
@@ -126,10 +140,12 @@ class StreamTrainer:
             For unusable rows; nothing of them is learnt.
         """
         columns = None if self._pending is None else self._pending.shape[1]
+        names = names_of(rows) if columns is None and self._names is None else self._names
         matrix: WorkArray = as_matrix(
             rows,
             name="rows",
             columns=columns,
+            column_names=names,
             missing=self._missing,
             keep_float32=True,
             gap_advice="remove or impute those rows, or learn with missing='keep'",
@@ -137,6 +153,7 @@ class StreamTrainer:
         if self._missing:
             refuse_unknown_rows(matrix, name="rows")
         if self._pending is None:
+            self._names = checked_names(names, matrix.shape[1], name="feature_names")
             dtype = np.dtype(self.params.dtype or matrix.dtype)
             self._pending = np.empty((self.params.rows_per_chunk, matrix.shape[1]), dtype=dtype)
         start = 0
@@ -177,6 +194,7 @@ class StreamTrainer:
             backend=NATIVE.name,
             params=params_to_tree(self.params),
             seed=self.seed,
+            feature_names=self._names,
             history={
                 "quantization_error": np.array(errors),
                 "radius": self._radii[np.minimum(np.arange(len(errors)), self._radii.size - 1)],

@@ -25,6 +25,7 @@ from musicfw.dataset import Scaling, checked_image_shape, checked_names
 from musicfw.embeddings import checked_embedding
 from musicfw.errors import UsageError
 from musicfw.feature_weights import feature_weights_of, unweighted, weighted
+from musicfw.frames import names_of
 from musicfw.geometry import best_matching_units, nearest_squared_distances
 from musicfw.lattice import Lattice
 from musicfw.missing import (
@@ -68,9 +69,9 @@ def train(
 
     Parameters
     ----------
-    X : array_like, shape (N, D)
+    X : array_like or DataFrame, shape (N, D)
         Training data in original units; finite but for what ``missing`` allows, with at least two
-        different rows.
+        different rows. A frame (pandas, polars) gives the features their names.
     lattice : Lattice, optional
         Where the units lie; by default `musicfw.som.initialization.suggested_lattice`: about
         ``5 √N`` units, its sides in the ratio of the data's two leading standard deviations.
@@ -99,7 +100,7 @@ def train(
         How many clusters of prototypes to make for ``Target.cluster``; chosen by the silhouette
         when it is needed and not given.
     feature_names, image_shape
-        As in `Dataset`; used in messages and figures.
+        As in `Dataset`; used in messages and figures. Names given with a frame choose its columns.
     initial : array_like, shape (M, D), optional
         First prototypes in original units, instead of the backend's own; those of a trained map
         continue its training (choose a small radius).
@@ -139,6 +140,7 @@ def train(
         )
     # Scaling works in float64; unscaled float32 data stay as they are: no copy of them is made.
     single = scaling == "none" and "float32" in chosen.factory.traits
+    feature_names = names_of(X) if feature_names is None else feature_names
     points = _training_data(X, chosen, missing, names=feature_names, keep_float32=single)
     gaps = keeps_gaps(missing) and has_gaps(points)
     if lattice is not None and not isinstance(lattice, Lattice):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 class TrainedMap:
     """A codebook with the story of its training. What `train` returns.
 
+    Methods that take points take data frames too, and if the features have names, the columns
+    that have them, whatever their order.
+
     Parameters
     ----------
     codebook : Codebook
@@ -89,7 +92,7 @@ class TrainedMap:
 
         d is D but with an embedding, whose codes they then are.
         """
-        matrix = as_points(points, name="points", dimension=self.dimension)
+        matrix = self._points(points)
         scaled = self.scaling.to_map(matrix)
         return scaled if self.embedding is None else self.embedding.encode(scaled)
 
@@ -102,7 +105,7 @@ class TrainedMap:
     def reconstruct(self, points: npt.ArrayLike) -> FloatArray:
         """Return what the map's space holds of points (N, D): themselves but with an embedding."""
         if self.embedding is None:
-            return as_points(points, name="points", dimension=self.dimension)
+            return self._points(points)
         return self.decode(self.encode(points))
 
     def squared_distances(self, points: npt.ArrayLike) -> FloatArray:
@@ -142,10 +145,20 @@ class TrainedMap:
                 f"impute: the embedding {self.embedding.name!r} needs every feature; use a map "
                 f"without an embedding"
             )
-        matrix = as_points(points, name="points", dimension=book.dimension, missing=True)
+        matrix = self._points(points, missing=True)
         scaled = self.scaling.to_map(matrix)
         units = masked_best_matching_units(scaled, book.prototypes, book.relevances)
         return filled_from(matrix, self.scaling.to_original(book.prototypes), units)
+
+    def _points(self, points: npt.ArrayLike, *, missing: bool = False) -> FloatArray:
+        """Return points of original units; the columns of a frame by the features' names."""
+        return as_points(
+            points,
+            name="points",
+            dimension=self.dimension,
+            column_names=self.feature_names,
+            missing=missing,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -136,3 +136,20 @@ def test_rows_with_gaps_are_learnt_by_and_by():
     for chunk in np.array_split(gaps, [3, 1000, 2400]):
         parts.partial_fit(chunk)
     assert whole.prototypes_.tobytes() == parts.prototypes_.tobytes()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_names_of_a_frame_reach_the_map(library):
+    module = pytest.importorskip(library, reason=f"{library} is not installed")
+    data = load_iris()
+    frame = module.DataFrame({name: data.data[:, k] for k, name in enumerate("abcd")})
+    som = SOM(rows=5, columns=5, random_state=0).set_output(transform=library)
+    d = som.fit(frame).transform(frame)
+    assert som.map_.feature_names == tuple("abcd") == tuple(som.feature_names_in_)
+    assert isinstance(d, module.DataFrame)
+    np.testing.assert_allclose(data.data, som.inverse_transform(d), rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="feature names"):
+        som.transform(frame[list("bacd")])
+    again = SOM(rows=5, columns=5, random_state=0).partial_fit(frame)
+    assert again.map_.feature_names == tuple("abcd")
+    assert SOM(random_state=0).fit(data.data).map_.feature_names is None
