@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.errors import UsageError
 from musicfw.missing import MaskedSearch
-from musicfw.som.statistics import PlainSearch, Search, Statistics, WorkArray, statistics
+from musicfw.som.statistics import PlainSearch, Statistics, WorkArray, statistics
 
 
 class CentredPoints:
@@ -34,8 +34,6 @@ class CentredPoints:
         As how many points each counts.
     missing : bool
         Whether NaN stands for a missing value.
-    searches : callable
-        ``searches(prototypes, dtype)`` finds best matching units where no value is missing.
     """
 
     def __init__(
@@ -47,10 +45,9 @@ class CentredPoints:
         *,
         weights: FloatArray | None = None,
         missing: bool = False,
-        searches: Callable[[FloatArray, npt.DTypeLike], Search] = PlainSearch,
     ) -> None:
         self._missing = missing
-        self._searches = MaskedSearch if missing else searches
+        self._searches = MaskedSearch if missing else PlainSearch
         self._weights = weights
         self._points = points
         self.centre = centre

@@ -28,7 +28,7 @@ from musicfw.api import BackendFactory, RawMap, TrainingProblem
 from musicfw.arrays import FloatArray
 from musicfw.errors import UsageError
 from musicfw.som.centred_points import CentredPoints
-from musicfw.som.compiled import FilteredSearches
+from musicfw.som.compiled import FilteredPoints
 from musicfw.som.initialization import first_prototypes, overview
 from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
@@ -42,7 +42,6 @@ from musicfw.som.schedules import (
     minibatch_steps,
     progressive_steps,
 )
-from musicfw.som.statistics import PlainSearch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +73,11 @@ class NativeBackend:
                 "search: expected 'plain' for data with missing values, got 'compiled', whose "
                 "bounds need every feature; leave it out"
             )
-        data = CentredPoints(
-            problem.points,
-            seen.centre,
-            dtype,
-            self.params.rows_per_chunk,
-            weights=problem.weights,
-            missing=problem.missing,
-            searches=FilteredSearches(seen.spread, dtype) if compiled else PlainSearch,
+        facts = problem.points, seen.centre, dtype, self.params.rows_per_chunk
+        data = (
+            FilteredPoints(*facts, weights=problem.weights, sample=seen.spread)
+            if compiled
+            else CentredPoints(*facts, weights=problem.weights, missing=problem.missing)
         )
         online = self.params.mode == "online"
         return (self._online if online else self._by_steps)(problem, data, first)

@@ -1,14 +1,15 @@
-"""The compiled search finds what the plain one finds."""
+"""Statistics by the compiled search are those of the plain one."""
 
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import musicfw as mf
 from musicfw.errors import UsageError
-from musicfw.som.compiled import FilteredSearches
-from musicfw.som.statistics import PlainSearch
+from musicfw.som.centred_points import CentredPoints
 
 LATTICE = mf.Lattice(rows=6, columns=8)
 
@@ -19,69 +20,122 @@ def low_rank(rng, count, dimension=150, rank=12, noise=0.05):
     return plane + noise * rng.normal(size=(count, dimension))
 
 
+def filtered(points, *, dtype=np.float64, weights=None):
+    pytest.importorskip("numba", reason="musicfw[fast] is not installed")
+    from musicfw.som.compiled import FilteredPoints
+
+    # About one of them: differences of integers stay exact.
+    sample = points - points.mean(axis=0)
+    return FilteredPoints(points, points[0], dtype, 300, weights=weights, sample=sample)
+
+
+def plain(points, *, dtype=np.float64, weights=None):
+    return CentredPoints(points, points[0], dtype, 300, weights=weights)
+
+
+def assert_same(expected, found):
+    np.testing.assert_array_equal(expected.sums, found.sums)
+    np.testing.assert_array_equal(expected.counts, found.counts)
+    assert (expected.error_sum, expected.rows) == (found.error_sum, found.rows)
+
+
 def test_without_numba_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.delitem(sys.modules, "musicfw.som.kernels", raising=False)
     with pytest.raises(UsageError, match=r"needs numba.*pip install 'musicfw\[fast\]'"):
-        FilteredSearches(np.zeros((300, 200)), np.float64)
+        mf.train(np.eye(9), lattice=LATTICE, search="compiled")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    units=st.integers(1, 70),
+    rank=st.integers(1, 30),
+    near=st.sampled_from([0.0, 0.3, 2.0]),
+    scale=st.sampled_from([2.0**-20, 1.0, 2.0**20]),
+    dtype=st.sampled_from([np.float64, np.float32]),
+    threads=st.integers(1, 2),
+    weighted=st.booleans(),
+)
+def test_all_statistics_are_those_of_the_plain_search(
+    seed, units, rank, near, scale, dtype, threads, weighted
+):
+    # Multiples of one small integer: distances are exact in float32 too, and ties are ties.
+    rng = np.random.default_rng(seed)
+    points = scale * np.round(low_rank(rng, 800, dimension=100, rank=rank))
+    noise = scale * np.round(near * rng.normal(size=(units, 100)))
+    W = points[rng.integers(0, 800, units)] + noise
+    W[rng.integers(0, units)] = W[0]
+    weights = rng.integers(0, 5, 800) / 4.0 if weighted else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", str(threads))
+        data = filtered(points, dtype=dtype, weights=weights)
+    W -= data.centre
+    expected = plain(points, dtype=dtype, weights=weights)
+    some = rng.permutation(800)[: rng.integers(1, 800)]
+    for rows in (None, some, None):  # the last time with what was kept
+        assert_same(expected.statistics(rows, W), data.statistics(rows, W))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("offset", [0.0, 50.0])
-def test_the_compiled_search_finds_the_nearest_units_and_of_equals_the_lowest(dtype, offset):
-    pytest.importorskip("numba", reason="musicfw[fast] is not installed")
+def test_few_units_are_looked_at_and_of_equals_the_lowest_wins(dtype):
     rng = np.random.default_rng(0)
-    # Small integers: all distances are exact in float32 too, and ties are ties.
-    points = np.round(low_rank(rng, 900)) + offset
-    prototypes = points[rng.integers(0, 900, 70)]
-    prototypes[35:] = prototypes[:35]
-    searches = FilteredSearches(points - points.mean(axis=0), dtype)
-    search = searches(prototypes, dtype)
-    winners, squared = search(points.astype(dtype))
-    expected, squared_expected = PlainSearch(prototypes, dtype)(points.astype(dtype))
-    assert searches.prunes
-    np.testing.assert_array_equal(expected, winners)
-    np.testing.assert_array_equal(squared_expected, squared)
+    points = np.round(low_rank(rng, 900)) + 50.0
+    data = filtered(points, dtype=dtype)
+    W = points[rng.integers(0, 900, 70)] - data.centre
+    W[35:] = W[:35]
+    found = data.statistics(None, W)
+    assert data.prunes
+    assert found.counts[35:].sum() == 0
+    assert_same(plain(points, dtype=dtype).statistics(None, W), found)
 
 
 def test_points_in_the_span_of_the_directions_are_no_trap():
     # ρ(x) is rounding, and its root is large: a bound that trusted it would skip the nearest.
-    pytest.importorskip("numba", reason="musicfw[fast] is not installed")
     rng = np.random.default_rng(1)
     points = low_rank(rng, 600, noise=0.0)
-    prototypes = points[:40] + 1e-3 * rng.normal(size=(40, 150))
     for dtype in (np.float64, np.float32):
-        search = FilteredSearches(points - points.mean(axis=0), dtype)(prototypes, dtype)
-        winners, _ = search(points[:40].astype(dtype))
-        np.testing.assert_array_equal(np.arange(40), winners)
+        data = filtered(points, dtype=dtype)
+        W = points[:40] - data.centre + 1e-3 * rng.normal(size=(40, 150))
+        found = data.statistics(np.arange(40), W)
+        assert data.prunes
+        np.testing.assert_array_equal(np.ones(40), found.counts)
 
 
 def test_white_noise_falls_back_to_the_plain_search_bit_for_bit():
-    pytest.importorskip("numba", reason="musicfw[fast] is not installed")
     points = np.random.default_rng(2).normal(size=(1500, 200))
-    searches = FilteredSearches(points, np.float64)
-    searches(points[:50], np.float64)(points)
-    assert not searches.prunes
-    plain, compiled = (
+    data = filtered(points)
+    assert_same(plain(points).statistics(None, points[:50]), data.statistics(None, points[:50]))
+    assert not data.prunes
+    plainly, compiled = (
         mf.train(points, lattice=LATTICE, mode="batch", epochs=3, search=search)
         for search in ("plain", "compiled")
     )
-    assert plain.codebook.prototypes.tobytes() == compiled.codebook.prototypes.tobytes()
+    assert plainly.codebook.prototypes.tobytes() == compiled.codebook.prototypes.tobytes()
 
 
 @pytest.mark.parametrize("mode", ["batch", "minibatch", "progressive"])
-def test_a_map_trained_with_the_compiled_search_is_the_same(mode):
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_map_trained_with_the_compiled_search_is_the_same(mode, dtype):
     pytest.importorskip("numba", reason="musicfw[fast] is not installed")
-    points = low_rank(np.random.default_rng(3), 2500)
-    plain, compiled = (
+    points = low_rank(np.random.default_rng(3), 2500).astype(dtype)
+    plainly, compiled = (
         mf.train(points, lattice=LATTICE, mode=mode, epochs=4, search=search).codebook.prototypes
         for search in ("plain", "compiled")
     )
     # Equal best matching units give equal sums.
-    np.testing.assert_array_equal(plain, compiled)
+    np.testing.assert_array_equal(plainly, compiled)
+
+
+def test_lengths_that_would_overflow_a_bound_are_left_to_the_plain_search():
+    points = 2.0**57 * np.round(low_rank(np.random.default_rng(5), 300, rank=3))
+    data = filtered(points, dtype=np.float32)
+    W = points[:20] - data.centre
+    assert_same(plain(points, dtype=np.float32).statistics(None, W), data.statistics(None, W))
+    assert not data.prunes
+    with pytest.raises(UsageError, match="points: squared distances between them overflow float32"):
+        filtered(2.0**9 * points, dtype=np.float32).statistics(None, W)
 
 
 def test_few_features_are_searched_plainly():
-    pytest.importorskip("numba", reason="musicfw[fast] is not installed")
-    points = np.random.default_rng(4).normal(size=(500, 20))
-    assert isinstance(FilteredSearches(points, np.float64)(points[:9], np.float64), PlainSearch)
+    assert not filtered(np.random.default_rng(4).normal(size=(500, 20))).prunes
