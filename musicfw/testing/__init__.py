@@ -1,0 +1,53 @@
+"""The conformance kit: what every plugin must keep to, as checks with readable failures.
+
+Three doors to one set of checks, for each kind of plugin. In a test file::
+
+    from musicfw.testing import parametrize_solver
+    from my_package import MINE
+
+    @parametrize_solver(MINE, expected_failures={"thread_safe": "keeps its last answer"})
+    def test_mine_keeps_the_laws(check):
+        check()
+
+in a script ``check_solver(MINE)``, which returns records, and ``solver_checks(MINE)``, which yields
+(name, callable). The traits of a factory select the checks.
+
+Needs hypothesis: ``pip install 'musicfw[testing]'``.
+"""
+
+from __future__ import annotations
+
+from musicfw.testing.doors import (
+    check_plugin,
+    check_solver,
+    parametrize_plugin,
+    parametrize_solver,
+    plugin_checks,
+    solver_checks,
+)
+from musicfw.testing.kit import CheckFailure, CheckRecord, CheckSkipped, CheckStatus
+from musicfw.testing.strategies import (
+    activations,
+    codebooks,
+    ill_conditioned_codebooks,
+    lattices,
+    points_for,
+)
+
+__all__ = [
+    "CheckFailure",
+    "CheckRecord",
+    "CheckSkipped",
+    "CheckStatus",
+    "activations",
+    "check_plugin",
+    "check_solver",
+    "codebooks",
+    "ill_conditioned_codebooks",
+    "lattices",
+    "parametrize_plugin",
+    "parametrize_solver",
+    "plugin_checks",
+    "points_for",
+    "solver_checks",
+]
