@@ -347,7 +347,7 @@ VICTIMS = [
     ),
     (Uncentred, {}, "translation_equivariance", "expected the answer to move with the map"),
     (NeverNegative, {}, "rotation_equivariance", "expected the answer to turn with the map"),
-    (AbsoluteThreshold, {}, "scale_equivariance", "expected the same answer in units of 2^-"),
+    (AbsoluteThreshold, {}, "scale_equivariance", "expected the same answer in units of 2^"),
     (OffByOneUnit, {}, "permutation_equivariance", "expected the same answer for units in any"),
     (RepeatsColumnZero, {}, "batch_equals_loop", "expected a batch to equal its columns"),
     (MeanOfTheBatch, {}, "batch_equals_loop", "expected a batch to equal its columns"),
