@@ -1,7 +1,8 @@
 """Both solvers pass every check that musicfw has for solvers."""
 
-from musicfw.testing import parametrize_solver
 from musicfw_lsmr import DAMPED, PLAIN
+
+from musicfw.testing import parametrize_solver
 
 
 @parametrize_solver(PLAIN)

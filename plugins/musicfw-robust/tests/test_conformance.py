@@ -1,7 +1,8 @@
 """The solver passes every check that musicfw has for solvers."""
 
-from musicfw.testing import parametrize_solver
 from musicfw_robust import HUBER
+
+from musicfw.testing import parametrize_solver
 
 
 @parametrize_solver(HUBER)
