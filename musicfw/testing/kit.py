@@ -19,9 +19,10 @@ from types import ModuleType
 from typing import Any, Literal
 
 from musicfw.api import Factory
+from musicfw.discovery import EntryPoint
 from musicfw.errors import PluginError, UsageError, did_you_mean, one_of
 from musicfw.params import params_from_keywords
-from musicfw.plugins import Provided, provided
+from musicfw.plugins import Provided
 
 CheckStatus = Literal["passed", "failed", "skipped", "expected-failure", "unexpected-pass"]
 
@@ -180,7 +181,15 @@ def subject_of(
     kind: str, factory: Factory[Any] | Provided, options: Mapping[str, Any] | None
 ) -> Subject:
     """Return the subject of a factory, or of what a registry found."""
-    owned = factory if isinstance(factory, Provided) else provided(kind, factory, None)
+    if isinstance(factory, Provided):
+        owned = factory
+    elif isinstance(factory, Factory):
+        # Not by `musicfw.plugins.provided`, which refuses what the first check is there to tell.
+        owned = Provided(factory=factory, record=EntryPoint.of_object(factory).record("loaded"))
+    else:
+        raise UsageError(f"expected a factory of a {kind}, got {type(factory).__name__}")
+    if owned.factory.kind != kind:
+        raise UsageError(f"expected a factory of a {kind}, got one of a {owned.factory.kind}")
     return Subject(provided=owned, options=dict(options or {}))
 
 

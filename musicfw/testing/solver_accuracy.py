@@ -13,7 +13,7 @@ from musicfw.testing.examples import for_all
 from musicfw.testing.kit import Subject, ViolationError, check
 from musicfw.testing.solver_scenes import agree, factorised, inverter, scenes, solved, systems
 from musicfw.testing.strategies import codebooks, ill_conditioned_codebooks
-from musicfw.testing.tolerances import EPS, RATIO, recovery_bound
+from musicfw.testing.tolerances import EPS, RATIO, recovery_bound, rounding_of_rhs
 
 _EXPONENTS = range(7)
 
@@ -68,8 +68,9 @@ def error_scales_with_condition(subject: Subject) -> None:
 def least_squares_optimal(subject: Subject) -> None:
     """The residual is orthogonal to the columns of V, whatever the right-hand side.
 
-    ``||Vᵀ(V u − b)|| ≤ C · eps · √M · σ₁ (||b|| + σ₁ ||u||)``: a backward stable u solves the
-    problem of a V and b that are off by eps (Higham 2002, theorem 20.3).
+    ``||Vᵀ(V u − b)|| ≤ C · eps · √M · σ₁ (||b|| + η + σ₁ ||u||)``: a backward stable u solves the
+    problem of a V and b that are off by eps (Higham 2002, theorem 20.3), η is the
+    `tolerances.rounding_of_rhs`.
     """
 
     def law(codebook: Codebook, rhs: FloatArray) -> None:
@@ -78,6 +79,7 @@ def least_squares_optimal(subject: Subject) -> None:
         gradient = np.linalg.norm(system.matrix.T @ (system.matrix @ u - rhs), axis=0)
         first = system.singular_values.max(initial=0.0)
         size = np.linalg.norm(rhs, axis=0) + first * np.linalg.norm(u, axis=0)
+        size = size + rounding_of_rhs(system, u)
         allowed = RATIO * EPS * np.sqrt(system.units) * first * size
         # V itself is known to eps·max|w| only: its columns need not sum to exactly 0.
         allowed += RATIO * EPS * np.abs(codebook.prototypes).max() * system.units * size
@@ -100,7 +102,7 @@ def minimum_norm(subject: Subject) -> None:
     """Where many solutions fit, the shortest is returned: the projection on the affine hull.
 
     The part outside the span of V's rows is within ``C · eps · √M · (σ₁/σ_r) ||u||``, the rounding
-    of that span, plus ``C · eps · √M · ||b|| / σ_r``.
+    of that span, plus ``C · eps · √M · (||b|| + η) / σ_r``, η the `tolerances.rounding_of_rhs`.
     """
 
     def law(codebook: Codebook, rhs: FloatArray) -> None:
@@ -108,7 +110,8 @@ def minimum_norm(subject: Subject) -> None:
         u = solved(factorisation, system, rhs)
         outside = np.linalg.norm(u - system.right @ (system.right.T @ u), axis=0)
         last = system.singular_values[-1] if system.affine_rank else 1.0
-        size = system.condition * np.linalg.norm(u, axis=0) + np.linalg.norm(rhs, axis=0) / last
+        size_b = np.linalg.norm(rhs, axis=0) + rounding_of_rhs(system, u)
+        size = system.condition * np.linalg.norm(u, axis=0) + size_b / last
         allowed = RATIO * EPS * np.sqrt(system.units) * size
         if not (outside <= allowed).all():
             worst = int(np.flatnonzero(~(outside <= allowed))[0])

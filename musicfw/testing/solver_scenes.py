@@ -15,7 +15,7 @@ from musicfw.codebook import Codebook
 from musicfw.geometry import centred_system
 from musicfw.invert import Inverter
 from musicfw.testing.kit import Subject, ViolationError
-from musicfw.testing.strategies import codebooks, integers, points_for
+from musicfw.testing.strategies import codebooks, extent_of, integers, points_for
 
 
 def scenes(
@@ -34,8 +34,8 @@ def systems(draw: DrawFn, /, **limits: Any) -> Mapping[str, Any]:
     """Return codebooks with right-hand sides (M, B) that sum to 0 in every column."""
     book = draw(codebooks(**limits))
     rhs = draw(integers(book.units, draw(st.integers(1, 3)), largest=4)).astype(np.float64)
-    # M times their difference from the mean: whole numbers still.
-    return {"codebook": book, "rhs": book.units * rhs - rhs.sum(axis=0)}
+    # In the units of squared distances, and M times their difference from the mean: whole numbers.
+    return {"codebook": book, "rhs": extent_of(book) ** 2 * (book.units * rhs - rhs.sum(axis=0))}
 
 
 def inverter(subject: Subject, codebook: Codebook) -> Inverter:

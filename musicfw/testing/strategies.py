@@ -180,10 +180,14 @@ def points_for(
     if in_hull:
         shares = draw(integers(count, codebook.units, largest=2)) / 2.0
         return np.asarray(prototypes[0] + shares @ edges)
-    extent = np.abs(edges).max()
-    unit = 2.0 ** np.floor(np.log2(extent)) if extent > 0.0 else 1.0
     offset = draw(integers(count, codebook.dimension, largest=8)) / 4.0
-    return np.asarray(prototypes[0] + unit * offset)
+    return np.asarray(prototypes[0] + extent_of(codebook) * offset)
+
+
+def extent_of(codebook: Codebook) -> float:
+    """Return the power of two just below the greatest difference of two prototypes, or 1."""
+    extent = np.abs(codebook.prototypes - codebook.prototypes[0]).max()
+    return float(2.0 ** np.floor(np.log2(extent))) if extent > 0.0 else 1.0
 
 
 @st.composite

@@ -11,7 +11,14 @@ import numpy as np
 from musicfw.arrays import FloatArray
 from musicfw.geometry import CentredSystem, centred_system
 
-__all__ = ["EPS", "RATIO", "recovery_bound", "smallest_singular_value", "solution_bound"]
+__all__ = [
+    "EPS",
+    "RATIO",
+    "recovery_bound",
+    "rounding_of_rhs",
+    "smallest_singular_value",
+    "solution_bound",
+]
 
 EPS = float(np.finfo(np.float64).eps)
 """Relative rounding error of float64."""
@@ -52,13 +59,24 @@ def recovery_bound(prototypes: FloatArray, points: FloatArray) -> FloatArray:
     )
 
 
+def rounding_of_rhs(system: CentredSystem, solution: FloatArray) -> FloatArray:
+    """Return ``η = √M · (||u|| + max ||v_i||)²``, shape (B,).
+
+    b comes from squared distances of that size, so it is not known better than ``eps · η``.
+    """
+    reach = np.linalg.norm(solution, axis=0) + np.sqrt(system.squared_norms.max())
+    return np.asarray(np.sqrt(system.units) * reach**2)
+
+
 def solution_bound(system: CentredSystem, rhs: FloatArray, solution: FloatArray) -> FloatArray:
     """Return how far two backward stable solutions of ``V u = b`` may differ, shape (B,).
 
     Wedin's bound for a least-squares problem whose V and b are each off by ``eps`` (N. Higham,
     Accuracy and Stability of Numerical Algorithms, 2nd ed. 2002, theorem 20.1), r the residual::
 
-        C · eps · √M · ( (||b|| + σ₁ ||u||) / σ_r + σ₁ ||r|| / σ_r² )
+        C · eps · √M · ( (||b|| + η + σ₁ ||u||) / σ_r + σ₁ ||r|| / σ_r² )
+
+    with η the `rounding_of_rhs`.
 
     Parameters
     ----------
@@ -73,5 +91,6 @@ def solution_bound(system: CentredSystem, rhs: FloatArray, solution: FloatArray)
     first, last = (float(sigma[0]), float(sigma[-1])) if sigma.size else (1.0, 1.0)
     size_b, size_u = np.linalg.norm(rhs, axis=0), np.linalg.norm(solution, axis=0)
     residual = np.linalg.norm(rhs - system.matrix @ solution, axis=0)
+    size_b = size_b + rounding_of_rhs(system, solution)
     loss = (size_b + first * size_u) / last + first * residual / last**2
     return np.asarray(RATIO * EPS * np.sqrt(system.units) * loss)
