@@ -4,13 +4,12 @@ from musicfw_lsmr import DAMPED, PLAIN
 
 from musicfw.testing import parametrize_solver
 
+DRAWN = "drawn to the nearest prototype, so not shrunk towards the centroid"
+
 
 @parametrize_solver(PLAIN)
 def test_lsmr(check):
     check()
-
-
-DRAWN = "drawn to the nearest prototype, so not shrunk towards the centroid"
 
 
 @parametrize_solver(DAMPED, expected_failures={"shrinkage_monotone": DRAWN})

@@ -4,7 +4,6 @@ from musicfw_robust import HUBER
 
 from musicfw.testing import parametrize_solver
 
-
 ROBUST = "weighs distances by their residuals, so it is no filter of singular directions"
 
 
