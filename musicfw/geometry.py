@@ -21,6 +21,8 @@ from musicfw.arrays import FloatArray, IntArray, read_only
 
 # Rows per block, so that memory beside the result stays small: about 8 MB of distances.
 _BLOCK_ELEMENTS = 1 << 20
+# A unit vector with a part as small as this outside a space lies in it.
+_WITHIN = 1e-8
 
 
 def squared_distances(
@@ -134,7 +136,8 @@ def prototype_squared_distances(
 class CentredSystem:
     """The linear system ``V u = b`` of a codebook, with its singular value decomposition.
 
-    Made by `centred_system`; all arrays are read-only.
+    Made by `centred_system`, or by `musicfw.lifted` for units that measure differently; all arrays
+    are read-only.
 
     Parameters
     ----------
@@ -148,6 +151,9 @@ class CentredSystem:
         ``||w_i − c||²``.
     left, singular_values, right : ndarray, shapes (M, r), (r,), (D, r)
         The nonzero part of ``V = P S Zᵀ``; r is the affine rank.
+    relevances : ndarray, shape (M, D), optional
+        Where units measure differently: V is then ``P (R∘(W − c))``, P the projection that removes
+        the columns of R, and its rows are no prototypes (`musicfw.lifted`).
     """
 
     prototypes: FloatArray
@@ -157,6 +163,7 @@ class CentredSystem:
     left: FloatArray
     singular_values: FloatArray
     right: FloatArray
+    relevances: FloatArray | None = None
 
     @property
     def units(self) -> int:
@@ -172,6 +179,11 @@ class CentredSystem:
     def affine_rank(self) -> int:
         """Dimension r of the prototypes' affine hull."""
         return int(self.singular_values.shape[0])
+
+    @property
+    def relevance_rank(self) -> int:
+        """Number of unknown squares that enter the distances: ``||u||²`` alone."""
+        return 1
 
     @property
     def condition(self) -> float:
@@ -245,8 +257,15 @@ class WellPosedness:
     noise_amplification : float
         ``1 / (2 σ_r)``: an error of this many units in x per unit of error in the distances
         (``||δx|| ≤ ||C δd|| / (2 σ_r)``, C the centring projector).
+    feature_amplification : tuple of float
+        By feature, the standard error of x_k per unit of independent standard errors in the
+        distances, the other features unknown too (``½ sqrt(Σ_r Z_kr² / σ_r²)``; its square is the
+        inverse of the Fisher information); infinite where the distances do not place x_k.
     irrelevant : tuple of int
         Features of relevance 0 to every unit: the distances tell nothing of them.
+    relevance_rank : int
+        Rank of the relevances: 1 unless they differ by unit. ``dimension + relevance_rank`` units
+        in general position determine a point, less the irrelevant features.
     """
 
     affine_rank: int
@@ -254,10 +273,13 @@ class WellPosedness:
     units: int
     condition: float
     noise_amplification: float
+    feature_amplification: tuple[float, ...] = ()
     irrelevant: tuple[int, ...] = ()
+    relevance_rank: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "irrelevant", tuple(self.irrelevant))
+        for name in ("feature_amplification", "irrelevant"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def is_exact(self) -> bool:
@@ -271,6 +293,8 @@ class WellPosedness:
             f"{self.units} prototypes span {self.affine_rank} of {self.dimension} dimensions "
             f"(condition {self.condition:.3g})"
         )
+        if self.relevance_rank > 1:
+            numbers += f", their relevances have rank {self.relevance_rank}"
         if self.is_exact:
             return f"{numbers}: the distances determine every point uniquely."
         missing = self.dimension - self.affine_rank - len(self.irrelevant)
@@ -281,7 +305,12 @@ class WellPosedness:
         shape = (
             "two mirror points" if missing == 1 else f"a sphere in the {missing} missing dimensions"
         )
-        needed = self.dimension - len(self.irrelevant) + 1
+        needed = self.dimension - len(self.irrelevant) + self.relevance_rank
+        if self.relevance_rank > 1 and self.units < needed:
+            return (
+                f"{numbers}: a point is searched for from several starts, and others may have the "
+                f"same distances (at least {needed} prototypes are needed)."
+            )
         if self.units < needed:
             cure = f"at least {needed} prototypes are needed"
         else:
@@ -298,17 +327,17 @@ def _numbered(features: tuple[int, ...]) -> str:
     return f"feature {shown} matters" if len(features) == 1 else f"features {shown} matter"
 
 
-def well_posedness(system: CentredSystem, irrelevant: tuple[int, ...] = ()) -> WellPosedness:
-    """Return rank, condition and noise amplification of a centred system.
-
-    ``irrelevant`` are the features that are no unknowns of the system.
-    """
-    sigma = system.singular_values
+def well_posedness(system: CentredSystem) -> WellPosedness:
+    """Return rank, condition and noise amplification of a centred system."""
+    sigma, right = system.singular_values, system.right
+    placed = np.einsum("dr,dr->d", right, right) > 1.0 - _WITHIN
+    errors = 0.5 * np.linalg.norm(right / sigma, axis=1)
     return WellPosedness(
         affine_rank=system.affine_rank,
-        dimension=system.dimension + len(irrelevant),
+        dimension=system.dimension,
         units=system.units,
-        irrelevant=irrelevant,
+        feature_amplification=tuple(np.where(placed, errors, np.inf).tolist()),
+        relevance_rank=system.relevance_rank,
         condition=system.condition,
         noise_amplification=float(0.5 / sigma[-1]) if sigma.size else float("inf"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from musicfw.axes import Axes, axes_of
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling
 from musicfw.errors import UsageError
+from musicfw.gauss_newton import Refined, refined
 from musicfw.geometry import WellPosedness
+from musicfw.lifted import LiftedSystem, lifted_system
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided
 from musicfw.status import Status
@@ -41,7 +44,7 @@ def well_posedness(codebook: Codebook | TrainedMap) -> WellPosedness:
         Affine rank, condition, ``is_exact`` and a ``message`` for a reader.
     """
     axes = axes_of(as_map(codebook).codebook)
-    return geometry.well_posedness(_system(axes), axes.irrelevant)
+    return _well_posedness(_system(axes), axes)
 
 
 def invert(
@@ -89,6 +92,12 @@ def invert(
     Notes
     -----
     ``V u = −½ (e − mean e)`` with ``e_i = d_i − ||v_i||²`` (math of `musicfw.geometry`).
+
+    Where relevances differ by unit, the solver is given the system of `musicfw.lifted`, in the same
+    unknowns u; it determines a point if there are ``D + rank R`` units. Its answer is then refined
+    by Gauss–Newton steps on the distances themselves (`musicfw.gauss_newton`), with weights 1/d²
+    where the misfit looks relative; with fewer units the steps begin from several points, and the
+    status is AMBIGUOUS. The answer of a regularised solver is meant as it is: it is not refined.
     """
     inverter = Inverter(codebook, solver=solver, registry=registry, tolerance=tolerance, **params)
     return inverter(squared_distances)
@@ -120,9 +129,7 @@ class Inverter:
         self._tolerance = tolerance
         self._axes = axes_of(self._map.codebook)
         self._system = _system(self._axes)
-        self.well_posedness: WellPosedness = geometry.well_posedness(
-            self._system, self._axes.irrelevant
-        )
+        self.well_posedness: WellPosedness = _well_posedness(self._system, self._axes)
         instance = self._provided.build(self._params)
         with self._provided.calling("factorise"):
             self._factorisation = instance.factorise(self._system)
@@ -133,13 +140,19 @@ class Inverter:
         started = time.perf_counter()
         rhs, mean_e = self._system.right_hand_side(distances)
         u = self._solve(rhs)
-        elapsed_s = time.perf_counter() - started
         finite: BoolArray = np.asarray(np.isfinite(u).all(axis=1))
         u = np.where(finite[:, np.newaxis], u, 0.0)
+        ambiguous = np.full(valid.shape, bool(self._axes.irrelevant))
         with np.errstate(over="ignore"):
-            hidden = self._hidden_radius(u, rhs, mean_e)
-            residual = _residual(self._system, u, rhs, mean_e, hidden, distances)
-        status = self._status(valid, finite, residual, hidden)
+            if isinstance(self._system, LiftedSystem):
+                fit = self._fitted(self._system, u, distances)
+                u, residual, hidden = fit.u, fit.residual, np.zeros(valid.shape)
+                ambiguous |= fit.ambiguous
+            else:
+                hidden = self._hidden_radius(u, rhs, mean_e)
+                residual = _residual(self._system, u, rhs, mean_e, hidden, distances)
+        elapsed_s = time.perf_counter() - started
+        status = self._status(valid, finite, residual, hidden, ambiguous)
         points = self._map.decode(self._axes.back(self._system.centroid + u))
         unusable = ~(valid & finite)
         points[unusable], residual[unusable], hidden[unusable] = np.nan, np.nan, np.nan
@@ -188,6 +201,11 @@ class Inverter:
         )
         return np.ascontiguousarray(coordinates.T, dtype=np.float64)
 
+    def _fitted(self, system: LiftedSystem, u: FloatArray, distances: FloatArray) -> Refined:
+        """Return what Gauss–Newton makes of the answer; a regularised one stays as it is."""
+        steps = "regularised" not in self._provided.factory.traits
+        return refined(system, u, distances, steps=steps, tolerance=self._tolerance)
+
     def _hidden_radius(self, u: FloatArray, rhs: FloatArray, mean_e: FloatArray) -> FloatArray:
         """Return ρ, shape (N,): ``ρ² = mean e − ||u_∥||²``, 0 within rounding or if r = D."""
         system = self._system
@@ -209,7 +227,12 @@ class Inverter:
         return np.sqrt(np.where(rho2 > floor, rho2, 0.0))
 
     def _status(
-        self, valid: BoolArray, finite: BoolArray, residual: FloatArray, hidden: FloatArray
+        self,
+        valid: BoolArray,
+        finite: BoolArray,
+        residual: FloatArray,
+        hidden: FloatArray,
+        ambiguous: BoolArray,
     ) -> npt.NDArray[np.int8]:
         regularised = "regularised" in self._provided.factory.traits
         misfit = Status.REGULARISED if regularised else Status.INCONSISTENT
@@ -219,7 +242,7 @@ class Inverter:
                 ~finite,
                 ~(residual <= self._tolerance),
                 hidden > 0.0,
-                np.full(valid.shape, bool(self._axes.irrelevant)),
+                ambiguous,
             ],
             [
                 np.int8(Status.INVALID_INPUT),
@@ -233,9 +256,23 @@ class Inverter:
 
 
 def _system(axes: Axes) -> CentredSystem:
-    if axes.codebook.relevances is not None:
-        raise UsageError("codebook: relevances that differ by unit cannot be inverted")
-    return geometry.centred_system(axes.codebook.prototypes)
+    book = axes.codebook
+    if book.relevances is None:
+        return geometry.centred_system(book.prototypes)
+    return lifted_system(book.prototypes, book.relevances)
+
+
+def _well_posedness(system: CentredSystem, axes: Axes) -> WellPosedness:
+    """Return what a system says of itself, for all features and in their own units."""
+    posed = geometry.well_posedness(system)
+    amplification = np.full(axes.dimension, np.inf)
+    amplification[axes.features] = posed.feature_amplification / axes.scale
+    return replace(
+        posed,
+        dimension=axes.dimension,
+        irrelevant=axes.irrelevant,
+        feature_amplification=tuple(amplification.tolist()),
+    )
 
 
 def _residual(

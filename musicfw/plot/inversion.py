@@ -13,6 +13,7 @@ from musicfw import geometry
 from musicfw.arrays import FloatArray
 from musicfw.axes import axes_of
 from musicfw.codebook import Codebook
+from musicfw.lifted import lifted_system
 from musicfw.metrics import relative_errors
 from musicfw.plot.canvas import (
     INK,
@@ -210,6 +211,8 @@ def inversion_error(
 def singular_values(codebook: Codebook, *, ax: Axes | None = None) -> Axes:
     """Draw the singular values of the centred prototypes with the affine rank and the tolerance.
 
+    Where relevances differ by unit, those of the lifted system (`musicfw.lifted`).
+
     Parameters
     ----------
     codebook : Codebook
@@ -217,19 +220,25 @@ def singular_values(codebook: Codebook, *, ax: Axes | None = None) -> Axes:
     ax : Axes, optional
         Where to draw; a new figure by default.
     """
-    W = axes_of(codebook).codebook.prototypes
-    offset = W - W.mean(axis=0)
-    sigma = np.linalg.svd(offset - offset.mean(axis=0), compute_uv=False)
-    rank = geometry.affine_rank(sigma, W)
+    axes = axes_of(codebook).codebook
+    if axes.relevances is None:
+        W = axes.prototypes
+        offset = W - W.mean(axis=0)
+        sigma = np.linalg.svd(offset - offset.mean(axis=0), compute_uv=False)
+        rank, tolerance = geometry.affine_rank(sigma, W), geometry.rank_tolerance(sigma, W)
+    else:
+        system = lifted_system(axes.prototypes, axes.relevances)
+        sigma = np.linalg.svd(system.matrix, compute_uv=False)
+        rank, tolerance = system.affine_rank, system.tolerance
     # All prototypes equal and zero: any positive number serves as the end of a log axis.
-    tolerance = geometry.rank_tolerance(sigma, W) or _EPS
+    tolerance = tolerance or _EPS
     ax = new_axes(ax, size=(6.5, 3.4))
     floor = tolerance / 100.0
     kept = np.arange(1, sigma.size + 1) <= rank
     position = np.arange(1, sigma.size + 1)
     entries = {}
     for mask, colour, name in (
-        (kept, KINDS[0], f"{rank} above: affine rank of {W.shape[1]} features"),
+        (kept, KINDS[0], f"{rank} above: affine rank of {axes.dimension} features"),
         (~kept, KINDS[6], f"{int((~kept).sum())} below: rounding only"),
     ):
         if mask.any():

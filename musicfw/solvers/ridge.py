@@ -9,6 +9,7 @@ import numpy as np
 from annotated_types import Ge
 
 from musicfw.api import CentredSystem, FloatArray, RawSolution, SolverFactory, param
+from musicfw.errors import UsageError
 from musicfw.solvers.filters import SpectralFilter
 
 
@@ -39,6 +40,11 @@ class RidgeSolver:
         shrinkage = SpectralFilter(system=system, weights=weights)
         if self._params.prior == "centroid":
             return shrinkage
+        if system.relevances is not None:
+            raise UsageError(
+                "prior: expected 'centroid', got 'winner': with relevances that differ by unit the "
+                "linear system does not tell the best matching unit"
+            )
         return _TowardsWinner(shrinkage=shrinkage)
 
 
