@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from musicfw.arrays import FloatArray, IntArray
+from musicfw.control.constraints import resolve_constraints
 from musicfw.control.targets import Target, TargetKind
 from musicfw.dataset import Dataset
 from musicfw.errors import DataError, UsageError, did_you_mean, one_of
@@ -67,7 +68,24 @@ def load_data(spec: RunSpec, registry: Registry) -> RunData:
     for section in spec.control:
         _check_target(section, dataset, held_out)
     starts = {section.id: start_rows(section, dataset, held_out) for section in spec.control}
+    for section in spec.control:
+        _check_constraints(section, dataset, starts[section.id])
     return RunData(dataset=dataset, train_rows=train_rows, held_out=held_out, starts=starts)
+
+
+def _check_constraints(section: ControlSpec, dataset: Dataset, rows: IntArray) -> None:
+    """Refuse constraints that do not fit the data, before a map is trained for them."""
+    try:
+        resolve_constraints(
+            frozen=section.frozen,
+            lower=section.lower,
+            upper=section.upper,
+            cost=section.cost,
+            names=dataset.feature_names,
+            starts=dataset.points[rows],
+        )
+    except UsageError as err:
+        raise UsageError(f"control {section.id!r}: {err}") from err
 
 
 def without_gaps(data: RunData, trained: TrainedMap) -> tuple[RunData, list[str]]:

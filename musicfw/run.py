@@ -256,6 +256,7 @@ class _Run:
                 frozen=section.frozen,
                 lower=section.lower,
                 upper=section.upper,
+                cost=section.cost,
                 off_manifold=section.off_manifold,
                 registry=self.registry,
                 progress=self._progress(stage),

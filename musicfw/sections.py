@@ -135,8 +135,15 @@ class ControlSpec:
     frozen: tuple[int | str, ...] = param(
         (), help="Features that may not change, by number or name."
     )
-    lower: float | None = param(None, help="Bound that no feature may fall below.")
-    upper: float | None = param(None, help="Bound that no feature may rise above.")
+    lower: float | dict[str, float] | None = param(
+        None, help="Bound not to fall below: one for all features, or for some by name."
+    )
+    upper: float | dict[str, float] | None = param(
+        None, help="Bound not to rise above: one for all features, or for some by name."
+    )
+    cost: dict[str, Annotated[float, Gt(0)]] | None = param(
+        None, help="Price of changing features by name; that of the others is 1."
+    )
     off_manifold: Annotated[float, Gt(0)] | None = param(
         None,
         help="Stop a point before it is farther from the map than this multiple of what 99 % of "

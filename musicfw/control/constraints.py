@@ -14,7 +14,9 @@ from musicfw.dataset import Scaling
 from musicfw.errors import UsageError, did_you_mean
 
 Feature = int | str
-PerFeature = float | Mapping[Feature, float] | npt.ArrayLike
+PerFeature = (
+    float | Mapping[Feature, float] | Mapping[str, float] | Mapping[int, float] | npt.ArrayLike
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

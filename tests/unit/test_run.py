@@ -701,6 +701,49 @@ def test_constraints_of_a_walk_are_kept(tmp_path):
     assert np.abs(path.points).max() <= 40.0
 
 
+TABLE = """
+report: {figures: false}
+data: {use: csv, with: {path: t.csv}, holdout: 0.2}
+map: {use: native, lattice: {rows: 5, columns: 5}}
+control: [{id: walk, use: music, target: {units: [0]}, start: {count: 4}, LIMITS}]
+"""
+
+
+def table_with(tmp_path, limits):
+    points = np.random.default_rng(0).normal(size=(100, 3))
+    rows = [",".join(map(repr, row)) for row in points.tolist()]
+    (tmp_path / "t.csv").write_text("\n".join(["age,dose,mass", *rows]))
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(TABLE.replace("LIMITS", limits))
+    return spec
+
+
+def test_bounds_and_costs_are_given_by_name(tmp_path):
+    limits = "with: {detail: 0.0}, lower: {age: -9.0, dose: -8.0}, upper: {dose: 8.0}"
+    free = mf.run(table_with(tmp_path, limits), out=tmp_path / "free").trajectories["walk"]
+    priced = table_with(tmp_path, limits + ", cost: {age: 100.0}")
+    dear = mf.run(priced, out=tmp_path / "dear").trajectories["walk"]
+    moved = [np.abs(path.points[1] - path.points[0])[:, 0] for path in (free, dear)]
+    assert np.all(moved[1] < moved[0])
+    held = table_with(tmp_path, "lower: {age: -9.0, dose: -2.5}, upper: {dose: 2.5}")
+    path = mf.run(held, out=tmp_path / "held").trajectories["walk"]
+    assert np.abs(path.points[:, :, 1]).max() <= 2.5
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ("frozen: [dosis]", r"control 'walk': frozen: .*got 'dosis'; did you mean 'dose'"),
+        ("cost: {agee: 2.0}", r"control 'walk': cost: .*got 'agee'; did you mean 'age'"),
+        ("lower: {mass: 99.0}", r"control 'walk': bounds: point 0 starts at .* 'mass'"),
+    ],
+)
+def test_constraints_that_do_not_fit_are_refused_before_the_training(tmp_path, limits, message):
+    with pytest.raises(mf.UsageError, match=message):
+        mf.run(table_with(tmp_path, limits), out=tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
 # --- missing values ------------------------------------------------------------------------------
 
 
