@@ -271,7 +271,7 @@ def main() -> None:
     except click.exceptions.Exit as err:
         sys.exit(err.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; finished stages of a run are kept for --resume", err=True)
+        click.echo("interrupted; what a run has finished is kept for --resume", err=True)
         sys.exit(_INTERRUPTED)
     except MusicfwError as err:
         message = " ".join([str(err), *getattr(err, "__notes__", ())])

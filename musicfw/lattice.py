@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from musicfw.arrays import BoolArray, FloatArray
+from musicfw.arrays import BoolArray, FloatArray, IntArray
 from musicfw.errors import UsageError
 
 Topology = Literal["rectangular", "hexagonal"]
@@ -134,10 +134,13 @@ class Lattice:
     def squared_distances(self) -> FloatArray:
         """Return squared distances between all units on the lattice, shape (M, M)."""
         position = self.coordinates()
-        offset = np.abs(position[:, np.newaxis, :] - position[np.newaxis, :, :])
+        return self._squared_lengths(position[:, np.newaxis, :] - position[np.newaxis, :, :])
+
+    def _squared_lengths(self, offset: FloatArray) -> FloatArray:
+        """Return the squared lengths of offsets (…, 2), the short way round."""
+        offset = np.abs(offset)
         offset = np.minimum(offset, np.abs(self.periods - offset))
-        squared: FloatArray = np.einsum("ijk,ijk->ij", offset, offset)
-        return squared
+        return np.asarray(np.einsum("...k,...k->...", offset, offset))
 
     def axis_offsets(self) -> tuple[FloatArray, tuple[FloatArray, ...]]:
         """Return distances along y between rows, and along x between columns.
@@ -169,6 +172,18 @@ class Lattice:
     def touching(self) -> BoolArray:
         """Return which units share an edge or a corner (8 or 6 inside), shape (M, M)."""
         return self._within(_TOUCHING[self.topology])
+
+    def touch(self, first: IntArray, second: IntArray) -> BoolArray:
+        """Return whether each two units touch, as in `touching`, shape (P,).
+
+        Parameters
+        ----------
+        first, second : ndarray of int, shape (P,)
+            Units, different ones.
+        """
+        position = self.coordinates()
+        squared = self._squared_lengths(position[first] - position[second])
+        return squared <= _TOUCHING[self.topology] ** 2 + _ROUNDING
 
     def _within(self, distance: float) -> BoolArray:
         adjacent = self.squared_distances() <= distance**2 + _ROUNDING

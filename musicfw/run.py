@@ -31,6 +31,7 @@ from musicfw.run_directory import (
     is_finished,
     load_run,
     partial_directory,
+    training_file,
 )
 from musicfw.status import StopReason
 from musicfw.steer import steer
@@ -74,7 +75,8 @@ def run(
         ``PATH=VALUE`` settings, validated like the file.
     resume : bool
         Take the finished stages of an interrupted run with the same spec, data and ``out`` as they
-        are; other versions of musicfw or of the plugins used are a warning.
+        are, and a training as it was last kept (every 30 seconds, and at Ctrl-C); other versions
+        of musicfw or of the plugins used are a warning.
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional
@@ -94,8 +96,8 @@ def run(
         If ``out`` exists already or cannot be written (told before training), or ``resume`` finds a
         run of another spec or on other data there.
     PluginError
-        If a plugin fails. Stages finished before are kept in ``OUT.partial`` for ``resume``; if
-        there are none, nothing is kept.
+        If a plugin fails. What was finished, stages or a part of the training, is kept in
+        ``OUT.partial`` for ``resume``.
 
     Notes
     -----
@@ -160,7 +162,7 @@ class _Run:
         except BaseException as err:
             discard_unfinished(self.partial)
             if self.partial.exists():
-                err.add_note(f"Finished stages are kept in {self.partial}: go on with --resume.")
+                err.add_note(f"What was finished is kept in {self.partial}: go on with --resume.")
             raise
 
     def _stages(self, trained: TrainedMap, data: RunData) -> RunResult:
@@ -189,6 +191,8 @@ class _Run:
 
     def _map(self, data: RunData) -> TrainedMap:
         section, dataset, rows = self.spec.map, data.dataset, data.train_rows
+        traits = self.registry.find("backend", section.use).factory.traits
+        checkpoint = training_file(self.partial) if "resumable" in traits else None
 
         def make() -> TrainedMap:
             trained = train(
@@ -205,6 +209,7 @@ class _Run:
                 image_shape=dataset.image_shape,
                 registry=self.registry,
                 progress=self._progress("map"),
+                checkpoint=checkpoint,
                 **params_to_tree(section.with_),
             )
             if trained.interrupted:  # what follows is not wanted from half a map

@@ -97,14 +97,19 @@ def check_identity(directory: Path, identity: Mapping[str, Any]) -> list[str]:
 
 
 def discard_unfinished(partial: Path) -> None:
-    """Remove the directory of a run of which no stage is finished, and folders made for it."""
-    if not partial.exists() or (partial / "map.npz").exists():
+    """Remove the directory of a run with nothing to go on from, and folders made for it."""
+    if (partial / "map.npz").exists() or training_file(partial).exists() or not partial.exists():
         return
     with contextlib.suppress(OSError):
         shutil.rmtree(partial)
         # Only `runs/` is made without being asked for; a folder that is not empty stays.
         if partial.parent.name == "runs":
             partial.parent.rmdir()
+
+
+def training_file(partial: Path) -> Path:
+    """Return where a training is kept while it lasts."""
+    return partial / "training.npz"
 
 
 def complete(partial: Path, directory: Path) -> None:

@@ -66,7 +66,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     prototypes_ : ndarray, shape (M, D)
         Unit ``row * columns + column`` in row ``unit``.
     history_ : dict of str to ndarray
-        ``quantization_error`` and ``radius`` along the training.
+        ``quantization_error``, ``topographic_error``, ``change`` and ``radius`` along the training.
     n_features_in_, feature_names_in_
         As scikit-learn defines them.
     """

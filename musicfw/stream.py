@@ -256,7 +256,7 @@ class _State:
 def _check(params: NativeParams, updates: int | None) -> None:
     if params.mode != "minibatch":
         raise UsageError(f"mode: expected 'minibatch' for a stream, got {params.mode!r}")
-    for name in ("epochs", "full_epochs"):
+    for name in ("epochs", "full_epochs", "validation_share"):
         if getattr(params, name):
             raise UsageError(
                 f"{name}: expected none for a stream (its rows come once), got "

@@ -48,7 +48,7 @@ class TrainedMap:
     seed : int
         The seed.
     history : mapping of str to ndarray, shape (epochs,)
-        What the backend recorded: ``quantization_error``, ``radius``, …
+        What the backend recorded: ``quantization_error``, ``radius``, …; NaN where it did not.
     interrupted : bool
         Whether the user stopped the training before its end.
     feature_names, image_shape

@@ -10,8 +10,14 @@ import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.errors import UsageError
-from musicfw.missing import MaskedSearch
-from musicfw.som.statistics import PlainSearch, Statistics, WorkArray, statistics
+from musicfw.missing import MaskedSearch, known_and_filled
+from musicfw.som.statistics import (
+    POINTS_HANDED_ON,
+    PlainSearch,
+    Statistics,
+    WorkArray,
+    statistics,
+)
 
 
 class CentredPoints:
@@ -47,6 +53,7 @@ class CentredPoints:
         missing: bool = False,
     ) -> None:
         self._missing = missing
+        self._handed_on: tuple[FloatArray, WorkArray] | None = None
         self._searches = MaskedSearch if missing else PlainSearch
         self._weights = weights
         self._points = points
@@ -77,9 +84,31 @@ class CentredPoints:
                 np.subtract(taken, self._centre, out=chunk, casting="same_kind")
             yield chunk
 
+    @property
+    def count(self) -> int:
+        """Number of points N."""
+        return int(self._points.shape[0])
+
+    def best_two(self, rows: IntArray | None, prototypes: FloatArray) -> IntArray:
+        """Return the two nearest units of the first 64 of some, or all, points, shape (n, 2).
+
+        Of a plain search they are known from the `statistics` of the same points and prototypes.
+        """
+        if self._handed_on is not None and self._handed_on[0] is prototypes:
+            relative = self._handed_on[1].copy()
+        else:
+            first = np.arange(self.count)[:POINTS_HANDED_ON] if rows is None else rows
+            chunks = self.chunks(first[:POINTS_HANDED_ON])
+            relative = np.concatenate([_relative(chunk, prototypes) for chunk in chunks])
+        best = relative.argmin(axis=1)
+        if prototypes.shape[0] > 1:
+            relative[np.arange(best.size), best] = np.inf
+        return np.column_stack([best, relative.argmin(axis=1)])
+
     def statistics(self, rows: IntArray | None, prototypes: FloatArray) -> Statistics:
         """Return the statistics of some of the points, or of all for None."""
         total: Statistics | None = None
+        handed_on: list[WorkArray] = []
         search = self._searches(prototypes, self.dtype)
         weights = self._weights if self._weights is None or rows is None else self._weights[rows]
         start = 0
@@ -91,6 +120,10 @@ class CentredPoints:
                     chunk, prototypes, weights=own, search=search, missing=self._missing
                 )
             total = part if total is None else total + part
+            if isinstance(search, PlainSearch) and start - chunk.shape[0] < POINTS_HANDED_ON:
+                handed_on.append(search.relative)
+        if handed_on:
+            self._handed_on = prototypes, np.concatenate(handed_on)[:POINTS_HANDED_ON]
         assert total is not None  # the host gives at least two rows
         if not np.isfinite(total.error_sum):
             self._refuse()
@@ -101,3 +134,11 @@ class CentredPoints:
             f"points: squared distances between them overflow {self.dtype.name}; scale the data"
             + (", or use dtype: float64" if self.dtype == np.float32 else "")
         )
+
+
+def _relative(points: WorkArray, prototypes: FloatArray) -> WorkArray:
+    """Return the masked ``||x − w_i||² − ||x||²``, shape (n, M)."""
+    known, filled = known_and_filled(points)
+    W = prototypes.astype(points.dtype, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(known.astype(points.dtype) @ (W * W).T - 2 * (filled @ W.T))

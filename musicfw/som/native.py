@@ -29,6 +29,8 @@ from musicfw.arrays import FloatArray
 from musicfw.errors import UsageError
 from musicfw.som.centred_points import CentredPoints
 from musicfw.som.compiled import FilteredPoints
+from musicfw.som.early_stopping import Judge, split
+from musicfw.som.history import History, root_mean_square_change
 from musicfw.som.initialization import first_prototypes, overview
 from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
@@ -53,11 +55,18 @@ class NativeBackend:
     def fit(self, problem: TrainingProblem) -> RawMap:
         """Return the trained prototypes.
 
-        The history holds ``radius`` and ``quantization_error``, one entry per update: the error
-        after it, of the points of the next step (all of them in mode batch). Its last value is
-        that of the prototypes returned, on the points of the first step. In mode online it has one
-        entry per pass: the mean of the errors of the points just before each was learnt.
+        The history has one entry per update: its ``radius``; ``change``, the root mean square
+        distance it moved the prototypes; ``quantization_error`` after it, of the points of the next
+        step (all of them in mode batch; for the last entry, of the first step); and
+        ``topographic_error``, of the first 64 of these. In mode online it has one entry per pass,
+        and ``quantization_error`` is the mean over the points just before each was learnt.
+
+        With ``validation_share`` it has ``held_out_quantization_error`` too, NaN where that was not
+        measured, and the prototypes returned are those where it is least.
         """
+        held_out = None
+        if self.params.validation_share:
+            problem, held_out = split(problem, self.params.validation_share)
         seen = overview(problem.points, rng=problem.rng, weights=problem.weights)
         if problem.initial is not None:
             first = problem.initial - seen.centre
@@ -79,17 +88,39 @@ class NativeBackend:
             if compiled
             else CentredPoints(*facts, weights=problem.weights, missing=problem.missing)
         )
-        online = self.params.mode == "online"
-        return (self._online if online else self._by_steps)(problem, data, first)
+        if self.params.mode == "online":
+            return self._online(problem, data, first)
+        judge = None if held_out is None else self._judge(held_out, data)
+        return self._by_steps(problem, data, first, judge)
+
+    def _judge(self, held_out: TrainingProblem, learnt: CentredPoints) -> Judge:
+        params, every, size = self.params, 1, self.params.rows_per_chunk
+        if params.mode == "minibatch":  # judging takes no longer than learning
+            every = chunks_of(held_out.points.shape[0], size)
+        points = CentredPoints(
+            held_out.points,
+            learnt.centre,
+            learnt.dtype,
+            size,
+            weights=held_out.weights,
+            missing=held_out.missing,
+        )
+        return Judge(
+            points=points, every=every, patience=params.patience, tolerance=params.tolerance
+        )
 
     def _by_steps(
-        self, problem: TrainingProblem, data: CentredPoints, prototypes: FloatArray
+        self,
+        problem: TrainingProblem,
+        data: CentredPoints,
+        prototypes: FloatArray,
+        judge: Judge | None,
     ) -> RawMap:
         """Return the prototypes after the steps of the mode, or those before an interrupt."""
-        radii = self._radii(problem)
-        errors = np.empty(radii.size)
+        radii, kind = self._radii(problem), self.params.neighborhood
+        history = History(radii, problem.lattice, held_out=judge is not None)
         # Replaced as a whole after every update, so that an interrupt leaves it consistent.
-        reached = Reached.load(problem.checkpoint, errors) or Reached(prototypes=prototypes)
+        reached = Reached.load(problem.checkpoint, history) or Reached(prototypes=prototypes)
         first: Step | None = None
         interrupted = False
         try:
@@ -97,17 +128,15 @@ class NativeBackend:
                 first = first or step
                 if number < reached.updates:
                     continue  # its order was drawn from the generator, as the first time
+                if judge is not None and judge.is_done(reached.judged):
+                    break
                 fresh = data.statistics(step.rows, reached.prototypes)
                 if number:
-                    errors[number - 1] = fresh.quantization_error
-                reached = reached.after(
-                    fresh,
-                    neighbourhood(
-                        problem.lattice, float(radii[number]), name=self.params.neighborhood
-                    ),
-                    memory=step.memory,
-                )
-                reached.offer(problem.checkpoint, errors)
+                    best_two = data.best_two(step.rows, reached.prototypes)
+                    history.note_errors(number - 1, fresh.quantization_error, best_two)
+                H = neighbourhood(problem.lattice, float(radii[number]), name=kind)
+                reached = reached.after(fresh, H, memory=step.memory, history=history, judge=judge)
+                reached.offer(problem.checkpoint, history)
                 problem.progress(reached.updates, radii.size)
         except KeyboardInterrupt:
             if not reached.updates:
@@ -115,8 +144,9 @@ class NativeBackend:
             interrupted = True
         assert first is not None  # there is at least one update
         last = data.statistics(first.rows, reached.prototypes).quantization_error
-        errors[reached.updates - 1] = last
-        return _raw_map(reached, data.centre, errors, radii, interrupted=interrupted)
+        best_two = data.best_two(first.rows, reached.prototypes)
+        history.note_errors(reached.updates - 1, last, best_two)
+        return _raw_map(reached, data.centre, history, interrupted=interrupted)
 
     def _updates(self, problem: TrainingProblem) -> int:
         return self.params.updates(points=problem.points.shape[0], units=problem.lattice.units)
@@ -154,11 +184,12 @@ class NativeBackend:
         reach = np.inf
         if params.neighborhood == "mexican-hat":
             reach = greatest_squared_length(data.chunks(None))
-        errors = np.empty(radii.size // points)
-        reached = Reached.load(problem.checkpoint, errors) or Reached(prototypes=prototypes)
+        passes = radii.size // points
+        history = History(radii[points - 1 :: points], problem.lattice)
+        reached = Reached.load(problem.checkpoint, history) or Reached(prototypes=prototypes)
         interrupted = False
         try:
-            for number in range(errors.size):
+            for number in range(passes):
                 order = problem.rng.permutation(points)
                 if number < reached.updates:
                     continue
@@ -170,33 +201,26 @@ class NativeBackend:
                     missing=problem.missing,
                     reach=reach,
                 )
-                errors[number] = (
-                    som.learn_all(data.chunks(order), radii=radii[now], rates=rates[now]) / points
-                )
+                error_sum = som.learn_all(data.chunks(order), radii=radii[now], rates=rates[now])
                 learnt = som.prototypes.astype(np.float64)
+                history.note_errors(number, error_sum / points, data.best_two(order, learnt))
+                history.note(number, change=root_mean_square_change(reached.prototypes, learnt))
                 reached = Reached(prototypes=learnt, updates=number + 1)
-                reached.offer(problem.checkpoint, errors)
-                problem.progress(reached.updates, errors.size)
+                reached.offer(problem.checkpoint, history)
+                problem.progress(reached.updates, passes)
         except KeyboardInterrupt:
             if not reached.updates:
                 raise
             interrupted = True
-        last = radii[points - 1 :: points]
-        return _raw_map(reached, data.centre, errors, last, interrupted=interrupted)
+        return _raw_map(reached, data.centre, history, interrupted=interrupted)
 
 
 def _raw_map(
-    reached: Reached,
-    centre: FloatArray,
-    errors: FloatArray,
-    radii: FloatArray,
-    *,
-    interrupted: bool,
+    reached: Reached, centre: FloatArray, history: History, *, interrupted: bool
 ) -> RawMap:
-    done = reached.updates
     return RawMap(
-        prototypes=reached.prototypes + centre,
-        history={"quantization_error": errors[:done], "radius": radii[:done]},
+        prototypes=reached.best + centre,
+        history=history.until(reached.updates),
         interrupted=interrupted,
     )
 

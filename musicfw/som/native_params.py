@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from musicfw.api import param
 from musicfw.arrays import FloatArray
@@ -97,6 +97,20 @@ class NativeParams:
         "compiled loop that skips what a projection rules out, which pays in many epochs over "
         "many points with hundreds of features. Not used in mode online.",
     )
+    validation_share: Annotated[float, Ge(0), Lt(1)] = param(
+        0.0,
+        help="Share of the points that is held out to tell when to stop: the map with the least "
+        "quantization error on them is returned. 0 for none.",
+    )
+    patience: Annotated[int, Ge(1)] = param(
+        5,
+        help="Measurements of the held-out error in a row without improvement that end the "
+        "training. There is one per update; in mode minibatch one whenever as many rows were "
+        "learnt as are held out.",
+    )
+    tolerance: Annotated[float, Ge(0), Lt(1)] = param(
+        0.001, help="A held-out error lower by this share, or less, is no improvement."
+    )
     chunk_size: Annotated[int, Ge(1)] | None = param(
         None,
         help="Points per update (minibatch) or per matrix product (the others, to whose result it "
@@ -121,6 +135,11 @@ class NativeParams:
                 f"neighborhood: expected 'mexican-hat' only with mode: online (its weights are "
                 f"partly negative, and have no weighted mean), got mode: {self.mode}; use "
                 f"'gaussian', or mode: online"
+            )
+        if self.validation_share and self.mode == "online":
+            raise UsageError(
+                "validation_share: expected 0 with mode: online (its learning rate ends the "
+                f"training), got {self.validation_share:g}; use another mode"
             )
 
     def _check_listed(self, radii: tuple[float, ...]) -> None:

@@ -11,7 +11,11 @@ import numpy.typing as npt
 
 from musicfw.api import Checkpoint
 from musicfw.arrays import FloatArray
+from musicfw.som.early_stopping import Judge, Judged
+from musicfw.som.history import History, root_mean_square_change
 from musicfw.som.statistics import Neighbourhood, Statistics, update
+
+_HISTORY = "history."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,34 +30,58 @@ class Reached:
         How many led to them (passes, in mode online).
     collected : Statistics, optional
         What later updates may keep.
+    judged : Judged, optional
+        What points held out say of it.
     """
 
     prototypes: FloatArray
     updates: int = 0
     collected: Statistics | None = None
+    judged: Judged | None = None
 
-    def after(self, fresh: Statistics, neighbourhood: Neighbourhood, *, memory: float) -> Reached:
-        """Return the state after an update from ``fresh`` and a share of what was collected."""
+    @property
+    def best(self) -> FloatArray:
+        """The prototypes to return: those with the least held-out error, or else the last."""
+        return self.prototypes if self.judged is None else self.judged.prototypes
+
+    def after(
+        self,
+        fresh: Statistics,
+        neighbourhood: Neighbourhood,
+        *,
+        memory: float,
+        history: History,
+        judge: Judge | None = None,
+    ) -> Reached:
+        """Return the state after an update from ``fresh`` and a share of what was collected.
+
+        How far it moved the prototypes, and what a judge measures of them, goes to the history.
+        """
         collected = fresh
         if memory and self.collected is not None:
             collected = fresh + self.collected.faded(memory)
+        moved = update(collected, neighbourhood, self.prototypes)
+        history.note(self.updates, change=root_mean_square_change(self.prototypes, moved))
+        judged = self.judged
+        if judge is not None and judge.is_due(self.updates + 1):
+            error = judge.measure(moved)
+            history.note(self.updates, held_out_quantization_error=error)
+            judged = judge.judged(judged, moved, error)
         return Reached(
-            prototypes=update(collected, neighbourhood, self.prototypes),
-            updates=self.updates + 1,
-            collected=collected,
+            prototypes=moved, updates=self.updates + 1, collected=collected, judged=judged
         )
 
-    def offer(self, checkpoint: Checkpoint | None, errors: FloatArray) -> None:
-        """Offer this state, and the errors so far, to a checkpoint."""
+    def offer(self, checkpoint: Checkpoint | None, history: History) -> None:
+        """Offer this state, and the history so far, to a checkpoint."""
         if checkpoint is not None:
-            known = errors[: self.updates].copy()
+            known = history.until(self.updates)
             checkpoint.offer(lambda: self._arrays(known))
 
-    def _arrays(self, errors: FloatArray) -> Mapping[str, npt.NDArray[Any]]:
-        arrays = {
+    def _arrays(self, history: Mapping[str, FloatArray]) -> Mapping[str, npt.NDArray[Any]]:
+        arrays: dict[str, npt.NDArray[Any]] = {
             "prototypes": self.prototypes,
             "updates": np.array(self.updates),
-            "errors": errors,
+            **{_HISTORY + name: values for name, values in history.items()},
         }
         if self.collected is not None:
             arrays["sums"] = self.collected.sums
@@ -61,16 +89,23 @@ class Reached:
             arrays["totals"] = np.array([self.collected.error_sum, self.collected.rows])
             if self.collected.feature_counts is not None:
                 arrays["feature_counts"] = self.collected.feature_counts
+        if self.judged is not None:
+            arrays["best"] = self.judged.prototypes
+            arrays["judged"] = np.array(
+                [self.judged.error, self.judged.surpassed, self.judged.waited]
+            )
         return arrays
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint | None, errors: FloatArray) -> Reached | None:
-        """Return the state that `offer` offered, and put its errors in place; None without one."""
+    def load(cls, checkpoint: Checkpoint | None, history: History) -> Reached | None:
+        """Return the state that `offer` offered, and put its history in place; None without one."""
         kept = None if checkpoint is None else checkpoint.load()
         if kept is None:
             return None
-        errors[: kept["errors"].size] = kept["errors"]
-        collected = None
+        history.restore(
+            {name.removeprefix(_HISTORY): kept[name] for name in kept if name.startswith(_HISTORY)}
+        )
+        collected = judged = None
         if "sums" in kept:
             error_sum, rows = (float(value) for value in kept["totals"])
             collected = Statistics(
@@ -80,4 +115,14 @@ class Reached:
                 rows=rows,
                 feature_counts=kept.get("feature_counts"),
             )
-        return cls(prototypes=kept["prototypes"], updates=int(kept["updates"]), collected=collected)
+        if "best" in kept:
+            error, surpassed, waited = (float(value) for value in kept["judged"])
+            judged = Judged(
+                prototypes=kept["best"], error=error, surpassed=surpassed, waited=int(waited)
+            )
+        return cls(
+            prototypes=kept["prototypes"],
+            updates=int(kept["updates"]),
+            collected=collected,
+            judged=judged,
+        )

@@ -15,6 +15,8 @@ MODES = [
     {"mode": "online", "epochs": 5},
     {"mode": "minibatch", "epochs": 2, "full_epochs": 3},
     {"mode": "batch", "epochs": 5, "dtype": "float32", "initialization": "sample"},
+    {"mode": "minibatch", "epochs": 9, "validation_share": 0.1, "patience": 2},
+    {"mode": "batch", "epochs": 2, "full_epochs": 99, "validation_share": 0.1, "patience": 1},
 ]
 
 

@@ -403,7 +403,7 @@ def test_an_interrupt_ends_with_130_and_says_what_is_kept(call, spec, tmp_path, 
     monkeypatch.setattr("musicfw.report.write_report", interrupt)
     code, _, err = call("run", spec, "--out", tmp_path / "o")
     assert code == 130
-    assert err == "\ninterrupted; finished stages of a run are kept for --resume\n"
+    assert err == "\ninterrupted; what a run has finished is kept for --resume\n"
     assert (tmp_path / "o.partial" / "map.npz").exists()
 
 
@@ -446,7 +446,7 @@ def test_as_a_process_a_crashing_plugin_ends_with_3(site, spec, tmp_path):
     assert done.stderr.count("\n") == 1
     assert "failed in factorise: ZeroDivisionError: by design" in done.stderr
     # The map is trained by then, and not lost.
-    assert "Finished stages are kept in" in done.stderr
+    assert "What was finished is kept in" in done.stderr
     assert (tmp_path / "o.partial" / "map.npz").exists()
 
 

@@ -92,6 +92,7 @@ def test_too_few_rows_give_no_map(rows):
         ({"mode": "batch"}, "mode: expected 'minibatch' for a stream, got 'batch'"),
         ({"epochs": 3}, "epochs: expected none for a stream"),
         ({"full_epochs": 1}, "full_epochs: expected none for a stream"),
+        ({"validation_share": 0.1}, "validation_share: expected none for a stream"),
         ({"updates": 0}, "updates: expected at least 1, got 0"),
         ({"seed": -1}, "seed: expected an integer of at least 0, got -1"),
     ],

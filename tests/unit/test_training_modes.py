@@ -163,10 +163,7 @@ def test_online_agrees_with_minisom_number_for_number():
 
 def test_online_history_has_an_entry_per_pass_and_learning_lowers_the_error():
     trained = fit(blobs(5, 500), Lattice(rows=5, columns=5), mode="online", epochs=4)
-    assert {name: values.shape for name, values in trained.history.items()} == {
-        "quantization_error": (4,),
-        "radius": (4,),
-    }
+    assert {values.shape for values in trained.history.values()} == {(4,)}
     assert trained.history["radius"][-1] == 1.0
     assert np.diff(trained.history["quantization_error"]).max() < 0
 

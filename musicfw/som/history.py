@@ -1,0 +1,68 @@
+"""What is recorded along a training: one number of each kind per update."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from musicfw.arrays import FloatArray, IntArray
+from musicfw.lattice import Lattice
+
+
+class History:
+    """The record of a training; NaN stands for what was not measured.
+
+    Parameters
+    ----------
+    radius : ndarray, shape (updates,)
+        Of every update, known beforehand.
+    lattice : Lattice
+        On which the two nearest units of a point should touch.
+    held_out : bool
+        Whether ``held_out_quantization_error`` is measured.
+    """
+
+    def __init__(self, radius: FloatArray, lattice: Lattice, *, held_out: bool = False) -> None:
+        names = ["quantization_error", "topographic_error", "change"]
+        names += ["held_out_quantization_error"] * held_out
+        self._values = {name: np.full(radius.size, np.nan) for name in names}
+        self._radius, self._lattice = radius, lattice
+
+    def note(self, update: int, **measured: float) -> None:
+        """Record what was measured after an update, counted from 0."""
+        for name, value in measured.items():
+            self._values[name][update] = value
+
+    def note_errors(self, update: int, error: float, best_two: IntArray) -> None:
+        """Record the quantization error after an update, and the topographic error.
+
+        Parameters
+        ----------
+        update : int
+            Its number.
+        error : float
+            The quantization error.
+        best_two : ndarray of intp, shape (n, 2)
+            The two nearest units of some points.
+        """
+        share = float(np.mean(~self._lattice.touch(*best_two.T)))
+        self.note(update, quantization_error=error, topographic_error=share)
+
+    def until(self, updates: int) -> dict[str, FloatArray]:
+        """Return copies of the first entries."""
+        known = {name: values[:updates].copy() for name, values in self._values.items()}
+        return {**known, "radius": self._radius[:updates].copy()}
+
+    def restore(self, known: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take over what `until` returned in an earlier process."""
+        for name, values in self._values.items():
+            values[: known[name].size] = known[name]
+
+
+def root_mean_square_change(before: FloatArray, after: FloatArray) -> float:
+    """Return ``√(1/M Σ_i ||w_i' − w_i||²)``: how far an update moved the prototypes."""
+    moved = after - before
+    return float(np.sqrt(np.vdot(moved, moved) / len(moved)))
