@@ -95,11 +95,12 @@ class CentredPoints:
         Of a plain search they are known from the `statistics` of the same points and prototypes.
         """
         if self._handed_on is not None and self._handed_on[0] is prototypes:
-            relative = self._handed_on[1].copy()
+            relative = self._handed_on[1]
         else:
-            first = np.arange(self.count)[:POINTS_HANDED_ON] if rows is None else rows
+            first = np.arange(min(self.count, POINTS_HANDED_ON)) if rows is None else rows
             chunks = self.chunks(first[:POINTS_HANDED_ON])
             relative = np.concatenate([_relative(chunk, prototypes) for chunk in chunks])
+        self._handed_on = None  # it is changed below
         best = relative.argmin(axis=1)
         if prototypes.shape[0] > 1:
             relative[np.arange(best.size), best] = np.inf
@@ -123,7 +124,8 @@ class CentredPoints:
             if isinstance(search, PlainSearch) and start - chunk.shape[0] < POINTS_HANDED_ON:
                 handed_on.append(search.relative)
         if handed_on:
-            self._handed_on = prototypes, np.concatenate(handed_on)[:POINTS_HANDED_ON]
+            head = handed_on[0] if len(handed_on) == 1 else np.concatenate(handed_on)
+            self._handed_on = prototypes, head[:POINTS_HANDED_ON]
         assert total is not None  # the host gives at least two rows
         if not np.isfinite(total.error_sum):
             self._refuse()

@@ -167,6 +167,23 @@ class NativeBackend:
             yield from batch_steps(count)
         yield from batch_steps(params.full_epochs)
 
+    def _rates(self, updates: int) -> FloatArray:
+        falls = self.params.radius_decay
+        ends = self.params.learning_rate, self.params.learning_rate_end
+        return decay(*ends, steps=updates, name=falls if isinstance(falls, str) else "exponential")
+
+    def _online_map(
+        self, problem: TrainingProblem, data: CentredPoints, prototypes: FloatArray
+    ) -> OnlineMap:
+        repels = self.params.neighborhood == "mexican-hat"
+        return OnlineMap(
+            prototypes.astype(data.dtype),
+            squared_lattice=problem.lattice.squared_distances(),
+            neighborhood=self.params.neighborhood,
+            missing=problem.missing,
+            reach=greatest_squared_length(data.chunks(None)) if repels else np.inf,
+        )
+
     def _online(
         self, problem: TrainingProblem, data: CentredPoints, prototypes: FloatArray
     ) -> RawMap:
@@ -176,14 +193,9 @@ class NativeBackend:
                 "weights: expected none with mode: online (its learning rate already says how much "
                 "a point counts); use another mode"
             )
-        params, points = self.params, problem.points.shape[0]
-        radii = radius_schedule(params, problem.lattice, updates=self._updates(problem))
-        ends = params.learning_rate, params.learning_rate_end
-        name = params.radius_decay if isinstance(params.radius_decay, str) else "exponential"
-        rates = decay(*ends, steps=radii.size, name=name)
-        reach = np.inf
-        if params.neighborhood == "mexican-hat":
-            reach = greatest_squared_length(data.chunks(None))
+        points = problem.points.shape[0]
+        radii = radius_schedule(self.params, problem.lattice, updates=self._updates(problem))
+        rates, som = self._rates(radii.size), self._online_map(problem, data, prototypes)
         passes = radii.size // points
         history = History(radii[points - 1 :: points], problem.lattice)
         reached = Reached.load(problem.checkpoint, history) or Reached(prototypes=prototypes)
@@ -194,13 +206,7 @@ class NativeBackend:
                 if number < reached.updates:
                     continue
                 now = slice(number * points, (number + 1) * points)
-                som = OnlineMap(
-                    reached.prototypes.astype(data.dtype),
-                    squared_lattice=problem.lattice.squared_distances(),
-                    neighborhood=params.neighborhood,
-                    missing=problem.missing,
-                    reach=reach,
-                )
+                som.prototypes = reached.prototypes.astype(data.dtype)
                 error_sum = som.learn_all(data.chunks(order), radii=radii[now], rates=rates[now])
                 learnt = som.prototypes.astype(np.float64)
                 history.note_errors(number, error_sum / points, data.best_two(order, learnt))
