@@ -16,7 +16,7 @@ from musicfw.api import CentredSystem, FloatArray, RawSolution, SolverFactory, h
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LsmrParams:
-    """Options of the solver ``lsmr``."""
+    """Options of ``lsmr``; where relevances differ by unit it starts at the centroid."""
 
     start: Literal["centroid", "winner"] = param("winner", help="Where the iterations start.")
     iterations: Annotated[int, Ge(1)] = param(1000, help="Iterations per point, at most.")
@@ -43,7 +43,7 @@ class Prepared:
         damping = getattr(self.params, "damping", 0.0)
         u = np.zeros((V.shape[1], rhs.shape[1]))
         for column, b in zip(u.T, rhs.T, strict=True):
-            if self.params.start == "winner":
+            if self.params.start == "winner" and self.system.relevances is None:
                 # d_i = ||u||² + ||v_i||² − 2 b_i up to what all units share: the smallest wins.
                 column[:] = V[np.argmin(self.system.squared_norms - 2 * b)]
             column[:] = lsmr(V, b, damping, maxiter=self.params.iterations, x0=column, **limits)[0]
