@@ -1,0 +1,43 @@
+"""Ours: the backend `native`, in the environment that runs the benchmark."""
+
+from functools import partial
+
+import numpy as np
+
+import musicfw as mf
+
+REQUIREMENTS = []
+
+
+def train(X, side, **params):
+    return mf.train(X, lattice=mf.Lattice(rows=side, columns=side), **params).codebook.prototypes
+
+
+def batch(X, side, **params):
+    return train(X, side, mode="batch", epochs=10, radius_start=side / 2, **params)
+
+
+def prepare(X, side):
+    """Import what is imported late."""
+    few = np.random.default_rng(0).normal(size=(300, 200)).astype(X.dtype)
+    train(few, 3)
+    batch(few, 3)
+
+
+def prepare_compiled(X, side):
+    """Load, or compile, the loops for the data's precision too."""
+    few = np.random.default_rng(0).normal(size=(300, 2)).astype(X.dtype)
+    for dtype in {X.dtype.name, "float32"}:
+        batch((few @ few[:2].T.repeat(50, axis=1)), 3, dtype=dtype, search="compiled")
+
+
+RUNS = {
+    "defaults": train,
+    "full": partial(train, full_epochs=1),
+    "batch-10": batch,
+    "batch-10-float32": partial(batch, dtype="float32"),
+    "batch-10-compiled": partial(batch, search="compiled"),
+    "progressive": partial(train, mode="progressive"),
+    "online": partial(train, mode="online"),
+}
+PREPARE = dict.fromkeys(RUNS, prepare) | {"batch-10-compiled": prepare_compiled}
