@@ -226,6 +226,7 @@ class TrainingProblem:
     points : ndarray, shape (N, D)
         Training data in the map's units, read-only, finite, at least two different rows; float64,
         or for a backend with the trait ``float32`` also float32. NaN only as ``missing`` says.
+        For a backend with the trait ``sparse`` it may be a canonical `scipy.sparse.csr_array`.
     lattice : Lattice
         The lattice to place the prototypes on.
     rng : numpy.random.Generator
@@ -295,13 +296,13 @@ class BackendFactory(Factory[Backend]):
 
     Trait ``embedding``: its prototypes lie in the space of ``RawMap.embedding``. Trait
     ``float32``: float32 data need not become float64. Trait ``missing``: it trains on points with
-    missing values. Trait ``resumable``: it uses ``TrainingProblem.checkpoint``. Trait ``weights``:
-    it uses ``TrainingProblem.weights``.
+    missing values. Trait ``resumable``: it uses ``TrainingProblem.checkpoint``. Trait ``sparse``:
+    it trains on a sparse matrix. Trait ``weights``: it uses ``TrainingProblem.weights``.
     """
 
     kind: ClassVar[str] = "backend"
     known_traits: ClassVar[frozenset[str]] = frozenset(
-        {"embedding", "float32", "missing", "resumable", "weights"}
+        {"embedding", "float32", "missing", "resumable", "sparse", "weights"}
     )
     reserved_params: ClassVar[frozenset[str]] = frozenset(
         {"X", "backend", "checkpoint", "checkpoint_every_s", "clusters", "feature_names"}

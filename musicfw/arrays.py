@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from reprlib import repr as short_repr
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from musicfw.errors import DataError, UsageError
 from musicfw.frames import frame_values, is_frame, names_of
+from musicfw.sparse import as_csr, column_range, dense, is_sparse
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
@@ -104,12 +105,17 @@ def as_points(
     dimension: int,
     column_names: Sequence[str] | None = None,
     missing: bool = False,
+    sparse: bool = False,
 ) -> FloatArray:
     """Return one point (D,) or many (N, D) as a finite float64 matrix (N, D).
 
-    ``column_names`` as in `as_matrix`: the columns of a frame are put in their order.
+    ``column_names`` as in `as_matrix`: the columns of a frame are put in their order. A sparse
+    matrix becomes dense, or with ``sparse`` a CSR array (`musicfw.sparse`).
     With ``missing`` NaN is let through, but not a row without any known value.
     """
+    if is_sparse(value):
+        csr = as_csr(value, name=name, columns=dimension, column_names=column_names)
+        return cast(FloatArray, csr) if sparse else dense(csr)
     array = _as_float(value, name=name, column_names=column_names)
     if array.ndim == 1:
         array = array[np.newaxis, :]
@@ -157,21 +163,32 @@ def as_training_data(
     DataError
         As `as_matrix`, and for fewer than two rows or data in which every row is the same. With
         ``missing`` for rows and columns that are wholly missing.
+
+    Notes
+    -----
+    A sparse matrix becomes a CSR array (`musicfw.sparse`), in which nothing can be missing.
     """
-    matrix = as_matrix(
-        value,
-        name=name,
-        column_names=column_names,
-        missing=missing,
-        keep_float32=keep_float32,
-        gap_advice=gap_advice,
-    )
+    matrix: Any
+    if is_sparse(value):
+        matrix = as_csr(value, name=name, column_names=column_names, keep_float32=keep_float32)
+    else:
+        matrix = as_matrix(
+            value,
+            name=name,
+            column_names=column_names,
+            missing=missing,
+            keep_float32=keep_float32,
+            gap_advice=gap_advice,
+        )
     if matrix.shape[0] < 2:
         raise DataError(
             f"{name}: expected at least 2 rows to train on, got {matrix.shape[0]}; check the file "
             f"and the share that is held out"
         )
-    if missing:
+    if is_sparse(matrix):
+        lowest, highest = column_range(matrix)
+        differ = bool((lowest < highest).any())
+    elif missing:
         differ = _known_values_differ(matrix, name=name, column_names=column_names)
     else:
         blocks = range(0, matrix.shape[0], 4096)  # most data differ within the first
@@ -181,7 +198,7 @@ def as_training_data(
             f"{name}: every one of the {matrix.shape[0]} rows is the same (constant data), "
             f"expected rows that differ; check that the right columns were read"
         )
-    return matrix
+    return cast(FloatArray, matrix)
 
 
 def _known_values_differ(
@@ -271,6 +288,8 @@ def _as_float(
     column_names: Sequence[str] | None,
     kept: tuple[type, ...] = (),
 ) -> FloatArray:
+    if is_sparse(value):
+        raise DataError(f"{name}: expected a dense array, got a sparse matrix; give its toarray()")
     if is_frame(value):
         value = frame_values(value, name=name, column_names=column_names)
     try:

@@ -147,7 +147,7 @@ class Codebook:
         ndarray, shape (N, M) or (N, K)
             Squared distances, never negative; Euclidean ones if the codebook has no relevances.
         """
-        matrix = as_points(points, name="points", dimension=self.dimension)
+        matrix = as_points(points, name="points", dimension=self.dimension, sparse=True)
         prototypes, relevances = self.prototypes, self.relevances
         if units is not None:
             some = as_unit_indices(units, name="units", units=self.units)
@@ -156,5 +156,5 @@ class Codebook:
 
     def best_matching_units(self, points: npt.ArrayLike) -> IntArray:
         """Return the number of the nearest prototype of every point, shape (N,)."""
-        matrix = as_points(points, name="points", dimension=self.dimension)
+        matrix = as_points(points, name="points", dimension=self.dimension, sparse=True)
         return geometry.best_matching_units(matrix, self.prototypes, self.relevances)

@@ -14,10 +14,12 @@ arXiv 2601.13851), referred to the centroid instead of one prototype.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from musicfw.arrays import FloatArray, IntArray, read_only
+from musicfw.sparse import dense, is_sparse, squared_row_lengths
 
 # Rows per block, so that memory beside the result stays small: about 8 MB of distances.
 _BLOCK_ELEMENTS = 1 << 20
@@ -32,7 +34,7 @@ def squared_distances(
 
     Parameters
     ----------
-    points : ndarray, shape (N, D)
+    points : ndarray or csr_array, shape (N, D)
         x.
     prototypes : ndarray, shape (M, D)
         w_i.
@@ -44,6 +46,8 @@ def squared_distances(
     ``Σ R (x − w)² = (x∘x)·R_i − 2 x·(R_i∘w_i) + (w_i∘w_i)·R_i`` about a common centre, which
     removes most of the cancellation; what rounding leaves below zero is clipped.
     """
+    if is_sparse(points):
+        return _of_sparse(points, prototypes, relevances)
     if relevances is not None and relevances.ndim == 1:
         scale = np.sqrt(relevances)
         return squared_distances(points * scale, prototypes * scale)
@@ -58,6 +62,20 @@ def squared_distances(
     else:
         squared += (U * U) @ relevances.T
     squared += np.einsum("md,md->m", weighted, V)
+    np.maximum(squared, 0.0, out=squared)
+    return squared
+
+
+def _of_sparse(points: Any, prototypes: FloatArray, relevances: FloatArray | None) -> FloatArray:
+    """Return `squared_distances` of a CSR array, about the origin: nothing is centred."""
+    weighted = prototypes if relevances is None else relevances * prototypes
+    squared: FloatArray = points @ np.ascontiguousarray(weighted.T)
+    squared *= -2.0
+    if relevances is None:
+        squared += squared_row_lengths(points)[:, np.newaxis]
+    else:
+        squared += points.power(2) @ np.broadcast_to(relevances, prototypes.shape).T
+    squared += np.einsum("md,md->m", weighted, prototypes)
     np.maximum(squared, 0.0, out=squared)
     return squared
 
@@ -96,7 +114,7 @@ def nearest_squared_distances(
     block = max(1, _BLOCK_ELEMENTS // prototypes.shape[1])
     for start in range(0, winners.size, block):
         rows = slice(start, start + block)
-        offset = points[rows] - prototypes[winners[rows]]
+        offset = dense(points[rows]) - prototypes[winners[rows]]
         nearest[rows] = squared_lengths(offset, of_units(relevances, winners[rows]))
     return nearest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, as_matrix, known_range
 from musicfw.dataset import Scaling
 from musicfw.errors import DataError, UsageError, did_you_mean, one_of
+from musicfw.sparse import as_csr, column_moments, column_range, is_sparse
 
 __all__ = ["ScalingKind", "fit_scaling"]
 
@@ -35,7 +36,7 @@ def fit_scaling(points: npt.ArrayLike, kind: ScalingKind, *, missing: bool = Fal
 
     Parameters
     ----------
-    points : array_like, shape (N, D)
+    points : array_like or sparse matrix, shape (N, D)
         Finite data in original units.
     kind : {"none", "standard", "minmax"}
         Which scaling.
@@ -55,6 +56,8 @@ def fit_scaling(points: npt.ArrayLike, kind: ScalingKind, *, missing: bool = Fal
     UsageError
         For an unknown kind.
     """
+    if is_sparse(points):
+        return _of_sparse(as_csr(points, name="points"), kind)
     matrix = as_matrix(points, name="points", missing=missing)
     if matrix.shape[0] == 0:
         raise DataError("points: expected at least one row to fit a scaling to, got none")
@@ -70,9 +73,26 @@ def fit_scaling(points: npt.ArrayLike, kind: ScalingKind, *, missing: bool = Fal
         mean = lowest + span * (np.nanmean if missing else np.mean)(squeezed, axis=0)
         deviation = (np.nanstd if missing else np.std)(squeezed, axis=0)
         return Scaling(offset=mean, scale=_usable(span * deviation))
+    raise _unknown(kind)
+
+
+def _of_sparse(matrix: Any, kind: ScalingKind) -> Scaling:
+    """Return `fit_scaling` of a CSR array, of which nothing becomes dense."""
+    if kind == "none":
+        return Scaling.identity(matrix.shape[1])
+    if kind == "minmax":
+        lowest, highest = column_range(matrix)
+        return Scaling(offset=lowest, scale=_usable(highest - lowest))
+    if kind == "standard":
+        mean, deviation = column_moments(matrix)
+        return Scaling(offset=mean, scale=_usable(deviation))
+    raise _unknown(kind)
+
+
+def _unknown(kind: ScalingKind) -> UsageError:
     kinds = get_args(ScalingKind)
     near = did_you_mean(str(kind), kinds)
-    raise UsageError(
+    return UsageError(
         f"scaling: expected {one_of(kinds)}, got {kind!r}" + (f"; {near}" if near else "")
     )
 

@@ -25,6 +25,7 @@ from musicfw.invert import Inverter
 from musicfw.lattice import Lattice, Topology
 from musicfw.missing import MissingValues, has_gaps, keeps_gaps
 from musicfw.som.quality import quantization_error
+from musicfw.sparse import is_sparse
 from musicfw.status import Status
 from musicfw.stream import StreamTrainer
 from musicfw.train import train
@@ -113,7 +114,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def fit(
         self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
     ) -> Self:
-        """Train the map on X, shape (N, D); y is ignored.
+        """Train the map on X, shape (N, D), dense or sparse; y is ignored.
 
         ``sample_weight`` (N,) tells as how many rows each counts, not negative.
         """
@@ -222,17 +223,18 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def _rows(self, X: npt.ArrayLike) -> FloatArray:
         check_is_fitted(self)
         rows: FloatArray = self._validated(X, dtype=np.float64, reset=False)
-        return self.map_.impute(rows) if has_gaps(rows) else rows
+        return self.map_.impute(rows) if not is_sparse(rows) and has_gaps(rows) else rows
 
     def _validated(self, X: npt.ArrayLike, **options: Any) -> FloatArray:
         finite = "allow-nan" if keeps_gaps(self.missing) else True
         options = {"dtype": [np.float64, np.float32], "ensure_all_finite": finite} | options
-        rows: FloatArray = validate_data(self, X, **options)
+        rows: FloatArray = validate_data(self, X, accept_sparse="csr", **options)
         return rows
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing == "keep"
+        tags.input_tags.sparse = True
         return tags
 
     def _keep(self, trained: TrainedMap) -> None:

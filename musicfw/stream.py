@@ -30,6 +30,7 @@ from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.schedules import window_memory
 from musicfw.som.statistics import PlainSearch, Statistics, WorkArray, statistics, update
+from musicfw.sparse import as_csr, dense, is_sparse
 from musicfw.types import TrainedMap
 
 __all__ = ["StreamTrainer", "train_stream"]
@@ -134,11 +135,16 @@ class StreamTrainer:
     def learn(self, rows: npt.ArrayLike) -> None:
         """Learn rows, shape (n, D), n at least 0; float32 rows are kept as they are.
 
+        An array, a frame or a sparse matrix.
+
         Raises
         ------
         DataError
             For unusable rows; nothing of them is learnt.
         """
+        if is_sparse(rows):
+            self._learn_sparse(rows)
+            return
         columns = None if self._pending is None else self._pending.shape[1]
         names = names_of(rows) if columns is None and self._names is None else self._names
         matrix: WorkArray = as_matrix(
@@ -168,6 +174,13 @@ class StreamTrainer:
                 self._state, error = self._after_update(self._pending)
                 self._errors.append(error)
                 self._filled = 0
+
+    def _learn_sparse(self, rows: Any) -> None:
+        """Learn a sparse matrix, no more than an update's rows of which become dense at a time."""
+        columns = None if self._pending is None else self._pending.shape[1]
+        matrix = as_csr(rows, name="rows", columns=columns, keep_float32=True)
+        for start in range(0, matrix.shape[0], self.params.rows_per_chunk):
+            self.learn(dense(matrix[start : start + self.params.rows_per_chunk]))
 
     def snapshot(self) -> TrainedMap:
         """Return the map after all rows so far, those of an update not yet full among them.

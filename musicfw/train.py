@@ -23,7 +23,7 @@ from musicfw.checkpoint import FileCheckpoint, fingerprint
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling, checked_image_shape, checked_names
 from musicfw.embeddings import checked_embedding
-from musicfw.errors import UsageError
+from musicfw.errors import DataError, UsageError
 from musicfw.feature_weights import feature_weights_of, unweighted, weighted
 from musicfw.frames import names_of
 from musicfw.geometry import best_matching_units, nearest_squared_distances
@@ -41,6 +41,7 @@ from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.som.clusters import cluster_units
 from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import labels_of_units
+from musicfw.sparse import arrays_of, columns_divided, is_sparse
 from musicfw.types import TrainedMap
 
 
@@ -69,9 +70,10 @@ def train(
 
     Parameters
     ----------
-    X : array_like or DataFrame, shape (N, D)
+    X : array_like, DataFrame or sparse matrix, shape (N, D)
         Training data in original units; finite but for what ``missing`` allows, with at least two
-        different rows. A frame (pandas, polars) gives the features their names.
+        different rows. A frame (pandas, polars) gives the features their names. A sparse matrix
+        (scipy.sparse) stays sparse, whatever the scaling.
     lattice : Lattice, optional
         Where the units lie; by default `musicfw.som.initialization.suggested_lattice`: about
         ``5 √N`` units, its sides in the ratio of the data's two leading standard deviations.
@@ -138,11 +140,17 @@ def train(
             f"feature_weights: the backend {chosen.factory.name!r} measures in codes of its own, "
             f"not in features; leave them out, or scale the data"
         )
+    if feature_weights is not None and is_sparse(X):
+        raise UsageError(
+            "feature_weights: expected none with sparse data; multiply the columns by the roots of "
+            "the weights instead"
+        )
     # Scaling works in float64; unscaled float32 data stay as they are: no copy of them is made.
     single = scaling == "none" and "float32" in chosen.factory.traits
     feature_names = names_of(X) if feature_names is None else feature_names
     points = _training_data(X, chosen, missing, names=feature_names, keep_float32=single)
-    gaps = keeps_gaps(missing) and has_gaps(points)
+    sparse = is_sparse(points)
+    gaps = keeps_gaps(missing) and not sparse and has_gaps(points)
     if lattice is not None and not isinstance(lattice, Lattice):
         raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
     text_labels = _labels(labels, points.shape[0])
@@ -152,7 +160,9 @@ def train(
     fitted = (
         Scaling.identity(points.shape[1]) if single else fit_scaling(points, scaling, missing=gaps)
     )
-    scaled = along = fitted.to_map(points)
+    # What stays sparse is x / scale: the rest of the change of units goes to the prototypes.
+    shift = fitted.offset / fitted.scale if sparse else np.zeros(1)
+    scaled = along = columns_divided(points, fitted.scale) if sparse else fitted.to_map(points)
     importance = None
     if feature_weights is not None:
         importance = feature_weights_of(feature_weights, names=names, dimension=scaled.shape[1])
@@ -160,11 +170,11 @@ def train(
     if lattice is None:
         lattice = suggested_lattice(along, rng=_generator(seed))
     problem = TrainingProblem(
-        points=read_only(along),
+        points=along if sparse else read_only(along),
         lattice=lattice,
         rng=_generator(seed),
         progress=unblamed(progress or (lambda done, total: None)),
-        initial=None if initial is None else _initial(initial, lattice, fitted, importance),
+        initial=None if initial is None else _initial(initial, lattice, fitted, importance, shift),
         weights=None if weights is None else _weights(weights, points.shape[0], chosen),
         missing=gaps,
     )
@@ -178,11 +188,14 @@ def train(
     if importance is not None:
         raw = unweighted(raw, importance, scaled)
     embedding = None if raw.embedding is None else _embedding(raw, problem, registry)
+    if sparse:
+        raw = replace(raw, prototypes=raw.prototypes - shift)
     in_map = scaled if embedding is None else embedding.encode(scaled)
     codebook = Codebook(prototypes=raw.prototypes, lattice=lattice, relevances=raw.relevances)
+    seen = replace(codebook, prototypes=codebook.prototypes + shift) if sparse else codebook
     codebook = replace(
         codebook,
-        labels=None if text_labels is None else _unit_labels(codebook, in_map, text_labels, gaps),
+        labels=None if text_labels is None else _unit_labels(seen, in_map, text_labels, gaps),
         clusters=None if clusters is None else _clusters(codebook, clusters),
     )
     return TrainedMap(
@@ -195,7 +208,7 @@ def train(
         interrupted=raw.interrupted,
         feature_names=names,
         image_shape=shape,
-        distance_quantiles=_distance_quantiles(in_map, codebook, gaps),
+        distance_quantiles=_distance_quantiles(in_map, seen, gaps),
         embedding=embedding,
     )
 
@@ -230,6 +243,11 @@ def _training_data(
     names: Sequence[str] | None,
     keep_float32: bool,
 ) -> FloatArray:
+    if is_sparse(X) and "sparse" not in chosen.factory.traits:
+        raise DataError(
+            f"X: the backend {chosen.factory.name!r} takes no sparse data; use the backend "
+            f"'native', or give X.toarray()"
+        )
     keeps, fits = keeps_gaps(missing), "missing" in chosen.factory.traits
     advice = "remove or impute those rows"
     if fits:
@@ -292,7 +310,8 @@ def _fit_kept(
         )
     facts |= {"backend": chosen.factory.name, "params": params_to_tree(params)}
     facts["lattice"] = problem.lattice.to_json()
-    same = fingerprint(problem.points, problem.initial, problem.weights, **facts)
+    points = arrays_of(problem.points)
+    same = fingerprint(*points, problem.initial, problem.weights, **facts)
     kept = FileCheckpoint(path, fingerprint=same, every_s=every_s)
     raw = _fit(chosen, params, replace(problem, checkpoint=kept))
     kept.keep() if raw.interrupted else kept.remove()
@@ -306,7 +325,11 @@ def _embedding(raw: RawMap, problem: TrainingProblem, registry: Registry | None)
 
 
 def _initial(
-    initial: npt.ArrayLike, lattice: Lattice, scaling: Scaling, importance: FloatArray | None
+    initial: npt.ArrayLike,
+    lattice: Lattice,
+    scaling: Scaling,
+    importance: FloatArray | None,
+    shift: FloatArray,
 ) -> FloatArray:
     dimension = scaling.offset.shape[0]
     prototypes = as_matrix(initial, name="initial", columns=dimension)
@@ -315,7 +338,7 @@ def _initial(
             f"initial: expected {lattice.units} rows, one prototype per unit of the lattice, got "
             f"{prototypes.shape[0]}"
         )
-    scaled = scaling.to_map(prototypes)
+    scaled = scaling.to_map(prototypes) + shift
     return read_only(scaled if importance is None else scaled * np.sqrt(importance))
 
 

@@ -17,6 +17,7 @@ from musicfw.dataset import Scaling
 from musicfw.errors import NumericalError, UsageError
 from musicfw.geometry import WellPosedness
 from musicfw.missing import filled_from, masked_best_matching_units
+from musicfw.sparse import as_csr, columns_divided, is_sparse
 from musicfw.status import Status, StopReason
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class TrainedMap:
     """A codebook with the story of its training. What `train` returns.
 
     Methods that take points take data frames too, and if the features have names, the columns
-    that have them, whatever their order.
+    that have them, whatever their order; and sparse matrices, of which `squared_distances` and
+    `best_matching_units` make nothing dense.
 
     Parameters
     ----------
@@ -110,10 +112,14 @@ class TrainedMap:
 
     def squared_distances(self, points: npt.ArrayLike) -> FloatArray:
         """Return the activations of points given in original units, shape (N, M)."""
+        if is_sparse(points) and self.embedding is None:
+            return geometry.squared_distances(*self._sparse(points))
         return self.codebook.squared_distances(self.encode(points))
 
     def best_matching_units(self, points: npt.ArrayLike) -> IntArray:
         """Return the nearest unit of points given in original units, shape (N,)."""
+        if is_sparse(points) and self.embedding is None:
+            return geometry.best_matching_units(*self._sparse(points))
         return self.codebook.best_matching_units(self.encode(points))
 
     def impute(self, points: npt.ArrayLike) -> FloatArray:
@@ -149,6 +155,13 @@ class TrainedMap:
         scaled = self.scaling.to_map(matrix)
         units = masked_best_matching_units(scaled, book.prototypes, book.relevances)
         return filled_from(matrix, self.scaling.to_original(book.prototypes), units)
+
+    def _sparse(self, points: Any) -> tuple[Any, FloatArray, FloatArray | None]:
+        """Return points without the scaling's offset, prototypes with it, and the relevances."""
+        names, scale = self.feature_names, self.scaling.scale
+        csr = as_csr(points, name="points", columns=self.dimension, column_names=names)
+        shifted = self.codebook.prototypes + self.scaling.offset / scale
+        return columns_divided(csr, scale), shifted, self.codebook.relevances
 
     def _points(self, points: npt.ArrayLike, *, missing: bool = False) -> FloatArray:
         """Return points of original units; the columns of a frame by the features' names."""

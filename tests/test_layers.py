@@ -14,7 +14,7 @@ PACKAGE = Path(musicfw.__file__).parent
 # Lowest first. A name stands for a module or for a whole sub-package.
 LAYERS = (
     {"errors"},
-    {"frames"},
+    {"frames", "sparse"},
     {"arrays", "atomic", "yaml12"},
     {"yamlpos", "lattice", "geometry", "status"},
     {"missing"},

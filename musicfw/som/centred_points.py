@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -128,14 +128,16 @@ class CentredPoints:
             self._handed_on = prototypes, head[:POINTS_HANDED_ON]
         assert total is not None  # the host gives at least two rows
         if not np.isfinite(total.error_sum):
-            self._refuse()
+            refuse_overflow(self.dtype)
         return total
 
-    def _refuse(self) -> None:
-        raise UsageError(
-            f"points: squared distances between them overflow {self.dtype.name}; scale the data"
-            + (", or use dtype: float64" if self.dtype == np.float32 else "")
-        )
+
+def refuse_overflow(dtype: np.dtype[np.floating[Any]]) -> NoReturn:
+    """Say that squared distances do not fit the precision."""
+    raise UsageError(
+        f"points: squared distances between them overflow {dtype.name}; scale the data"
+        + (", or use dtype: float64" if dtype == np.float32 else "")
+    )
 
 
 def _relative(points: WorkArray, prototypes: FloatArray) -> WorkArray:

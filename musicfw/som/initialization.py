@@ -11,12 +11,15 @@ from musicfw.arrays import FloatArray, IntArray
 from musicfw.lattice import Lattice
 from musicfw.missing import known_and_filled
 from musicfw.som.statistics import WorkArray
+from musicfw.sparse import dense, is_sparse
 
 InitializationName = Literal["pca", "sample", "k-means++"]
 
 # Beyond this many rows the components are taken from a random subset: they are a start, known to
 # about 1/sqrt(2·1024) = 2.2 %, and their cost no longer grows with the data.
 _ROWS_FOR_COMPONENTS = 1024
+# … of sparse data fewer, if they have many features: 64 MB of float64 at most.
+_DENSE_ELEMENTS = 1 << 23
 
 
 def representative_rows(
@@ -27,12 +30,17 @@ def representative_rows(
     What is taken from them (a centre, principal components) is a start only. ``least`` asks for
     more of them.
     """
-    rows = points[_representative(points.shape[0], rng=rng, least=least)]
-    return rows.astype(np.float64, copy=False)
+    rows = points[_representative(points, rng=rng, least=least)]
+    return dense(rows).astype(np.float64, copy=False)
 
 
-def _representative(count: int, *, rng: np.random.Generator, least: int = 0) -> slice | IntArray:
-    wanted = max(_ROWS_FOR_COMPONENTS, least)
+def _representative(
+    points: WorkArray, *, rng: np.random.Generator, least: int = 0
+) -> slice | IntArray:
+    count, wanted = points.shape[0], _ROWS_FOR_COMPONENTS
+    if is_sparse(points):  # which become dense
+        wanted = max(2, min(wanted, _DENSE_ELEMENTS // points.shape[1]))
+    wanted = max(wanted, least)
     if count <= wanted:
         return slice(None)
     return np.sort(rng.choice(count, wanted, replace=False))
@@ -73,8 +81,8 @@ def overview(
     points: WorkArray, *, rng: np.random.Generator, weights: FloatArray | None = None
 ) -> Overview:
     """Return the overview of `representative_rows`, each counted by its weight."""
-    chosen = _representative(points.shape[0], rng=rng)
-    rows = points[chosen].astype(np.float64, copy=False)
+    chosen = _representative(points, rng=rng)
+    rows = dense(points[chosen]).astype(np.float64, copy=False)
     total = 0.0 if weights is None else float(weights[chosen].sum())
     if weights is None or total == 0.0:
         centre = rows.mean(axis=0)
@@ -219,7 +227,7 @@ def sampled_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> 
     """
     count = points.shape[0]
     rows = points[rng.choice(count, units, replace=count < units)]
-    return rows.astype(np.float64, copy=False)
+    return dense(rows).astype(np.float64, copy=False)
 
 
 def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> FloatArray:

@@ -31,7 +31,7 @@ from musicfw.som.centred_points import CentredPoints
 from musicfw.som.compiled import FilteredPoints
 from musicfw.som.early_stopping import Judge, split
 from musicfw.som.history import History, root_mean_square_change
-from musicfw.som.initialization import first_prototypes, overview
+from musicfw.som.initialization import Overview, first_prototypes, overview
 from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.online import OnlineMap, greatest_squared_length
@@ -44,6 +44,8 @@ from musicfw.som.schedules import (
     minibatch_steps,
     progressive_steps,
 )
+from musicfw.som.sparse_points import points_of
+from musicfw.sparse import is_sparse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,43 +70,39 @@ class NativeBackend:
         if self.params.validation_share:
             problem, held_out = split(problem, self.params.validation_share)
         seen = overview(problem.points, rng=problem.rng, weights=problem.weights)
+        data = self._data(problem, seen)
         if problem.initial is not None:
-            first = problem.initial - seen.centre
+            first = problem.initial - data.centre
         else:
             name = self.params.initialization
             first = first_prototypes(
                 problem.points, seen, problem.lattice, name=name, rng=problem.rng
             )
-        dtype = np.dtype(self.params.dtype or problem.points.dtype)
-        compiled = self.params.search == "compiled"
-        if compiled and problem.missing:
-            raise UsageError(
-                "search: expected 'plain' for data with missing values, got 'compiled', whose "
-                "bounds need every feature; leave it out"
-            )
-        facts = problem.points, seen.centre, dtype, self.params.rows_per_chunk
-        data = (
-            FilteredPoints(*facts, weights=problem.weights, sample=seen.spread)
-            if compiled
-            else CentredPoints(*facts, weights=problem.weights, missing=problem.missing)
-        )
+            first += seen.centre - data.centre
         if self.params.mode == "online":
             return self._online(problem, data, first)
         judge = None if held_out is None else self._judge(held_out, data)
         return self._by_steps(problem, data, first, judge)
 
+    def _data(self, problem: TrainingProblem, seen: Overview) -> CentredPoints:
+        params, sparse = self.params, is_sparse(problem.points)
+        dtype, size = np.dtype(params.dtype or problem.points.dtype), params.rows_per_chunk
+        if params.search != "compiled":
+            return points_of(problem, seen.centre, dtype, size)
+        if problem.missing or sparse:
+            kind = "sparse data" if sparse else "data with missing values"
+            raise UsageError(
+                f"search: expected 'plain' for {kind}, got 'compiled', whose bounds need every "
+                f"feature; leave it out"
+            )
+        facts = problem.points, seen.centre, dtype, size
+        return FilteredPoints(*facts, weights=problem.weights, sample=seen.spread)
+
     def _judge(self, held_out: TrainingProblem, learnt: CentredPoints) -> Judge:
         params, every, size = self.params, 1, self.params.rows_per_chunk
         if params.mode == "minibatch":  # judging takes no longer than learning
             every = chunks_of(held_out.points.shape[0], size)
-        points = CentredPoints(
-            held_out.points,
-            learnt.centre,
-            learnt.dtype,
-            size,
-            weights=held_out.weights,
-            missing=held_out.missing,
-        )
+        points = points_of(held_out, learnt.centre, learnt.dtype, size)
         return Judge(
             points=points, every=every, patience=params.patience, tolerance=params.tolerance
         )
@@ -236,5 +234,5 @@ NATIVE = BackendFactory(
     params=NativeParams,
     build=lambda params: NativeBackend(params=params),
     summary="SOM from sufficient statistics: mini-batch, batch, progressive, online.",
-    traits=frozenset({"float32", "missing", "resumable", "weights"}),
+    traits=frozenset({"float32", "missing", "resumable", "sparse", "weights"}),
 )

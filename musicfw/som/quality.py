@@ -1,4 +1,7 @@
-"""How good a map is: errors, U-matrix, hits, labels. All in the map's units, in bounded memory."""
+"""How good a map is: errors, U-matrix, hits, labels. All in the map's units, in bounded memory.
+
+Points may be a sparse matrix; no more than a block of rows of it becomes dense.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from musicfw.geometry import (
 )
 from musicfw.lattice import Lattice
 from musicfw.som.neighbourhoods import gaussian_neighbourhood
+from musicfw.sparse import dense
 
 # Elements per block of distances or differences: about 8 MB.
 _BLOCK_ELEMENTS = 1 << 20
@@ -41,7 +45,7 @@ def quantization_error(codebook: Codebook, points: npt.ArrayLike) -> float:
     total = 0.0
     for rows in _blocks(matrix.shape[0], codebook.dimension):
         total += float(np.sqrt(_squared_errors(codebook, matrix[rows], units[rows])).sum())
-    return total / len(matrix)
+    return float(total / matrix.shape[0])
 
 
 def topographic_error(codebook: Codebook, points: npt.ArrayLike) -> float:
@@ -68,7 +72,7 @@ def topographic_error(codebook: Codebook, points: npt.ArrayLike) -> float:
         best = squared.argmin(axis=1)
         squared[np.arange(best.size), best] = np.inf
         errors += int(np.count_nonzero(~touching[best, squared.argmin(axis=1)]))
-    return errors / len(matrix)
+    return float(errors / matrix.shape[0])
 
 
 def explained_variance(codebook: Codebook, points: npt.ArrayLike) -> float:
@@ -88,7 +92,7 @@ def explained_variance(codebook: Codebook, points: npt.ArrayLike) -> float:
     mean, total, unexplained = matrix.mean(axis=0), 0.0, 0.0
     for rows in _blocks(matrix.shape[0], codebook.dimension):
         relevances = of_units(codebook.relevances, units[rows])
-        total += float(squared_lengths(matrix[rows] - mean, relevances).sum())
+        total += float(squared_lengths(dense(matrix[rows]) - mean, relevances).sum())
         unexplained += float(_squared_errors(codebook, matrix[rows], units[rows]).sum())
     if not total > 0.0:
         raise UsageError("points: expected points that differ, got no variance to explain")
@@ -117,7 +121,7 @@ def distortion(codebook: Codebook, points: npt.ArrayLike, *, radius: float) -> f
     for rows in _blocks(matrix.shape[0], max(codebook.units, codebook.dimension)):
         squared = squared_distances(matrix[rows], codebook.prototypes, codebook.relevances)
         total += float(np.einsum("nm,nm->", weights[squared.argmin(axis=1)], squared))
-    return total / len(matrix)
+    return float(total / matrix.shape[0])
 
 
 def kaski_lagus(codebook: Codebook, points: npt.ArrayLike) -> float:
@@ -152,7 +156,7 @@ def kaski_lagus(codebook: Codebook, points: npt.ArrayLike) -> float:
         best = squared.argmin(axis=1)
         squared[np.arange(best.size), best] = np.inf
         total += float(paths[best, squared.argmin(axis=1)].sum())
-    return error + total / len(matrix)
+    return float(error + total / matrix.shape[0])
 
 
 def u_matrix(codebook: Codebook) -> FloatArray:
@@ -232,7 +236,7 @@ def labels_of_units(
 
 
 def _points(codebook: Codebook, points: npt.ArrayLike) -> FloatArray:
-    matrix = as_points(points, name="points", dimension=codebook.dimension)
+    matrix = as_points(points, name="points", dimension=codebook.dimension, sparse=True)
     if matrix.shape[0] == 0:
         raise UsageError("points: expected at least one point, got none")
     return matrix
@@ -255,7 +259,7 @@ def _blocks(rows: int, row_elements: int) -> Iterator[slice]:
 def _squared_errors(codebook: Codebook, points: FloatArray, units: IntArray) -> FloatArray:
     """Return the squared distance of each point to its own unit, shape (n,)."""
     relevances = of_units(codebook.relevances, units)
-    return squared_lengths(points - codebook.prototypes[units], relevances)
+    return squared_lengths(dense(points) - codebook.prototypes[units], relevances)
 
 
 def _pair_lengths(codebook: Codebook, first: IntArray, second: IntArray) -> FloatArray:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.arrays import WorkArray as WorkArray
 from musicfw.missing import known_and_filled
+from musicfw.sparse import dense
 
 
 class Neighbourhood(Protocol):
@@ -147,8 +148,9 @@ def statistics(
 
     Parameters
     ----------
-    chunk : ndarray of float64 or float32, shape (n, D)
-        Points, with the same origin as the prototypes, near the data.
+    chunk : ndarray of float64 or float32, or csr_array, shape (n, D)
+        Points, with the same origin as the prototypes, near the data. A sparse chunk needs a search
+        that takes it.
     prototypes : ndarray, shape (M, D)
         Prototypes. Of several nearest ones the lowest unit counts.
     weights : ndarray, shape (n,), optional
@@ -177,7 +179,7 @@ def statistics(
         known, chunk = known_and_filled(chunk)
         feature_counts = np.asarray(membership @ known.astype(chunk.dtype), dtype=np.float64)
     return Statistics(
-        sums=np.asarray(membership @ chunk, dtype=np.float64),
+        sums=dense(membership @ chunk).astype(np.float64, copy=False),
         counts=np.bincount(winners, weights=share, minlength=units).astype(np.float64),
         error_sum=float(share @ np.sqrt(squared).astype(np.float64)),
         rows=float(share.sum()),

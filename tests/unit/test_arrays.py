@@ -78,7 +78,10 @@ def test_no_rows_are_allowed_where_a_batch_may_be_empty():
         ([[10**400]], "X: row 0, column 0 holds 1000"),
         ("text", "X: it holds 'text', expected a number"),
         (["a"], "X: position 0 holds 'a', expected a number"),
-        (scipy.sparse.eye_array(2), "X: it holds <"),
+        (
+            scipy.sparse.eye_array(2),
+            "X: expected a dense array, got a sparse matrix; give its toarray()",
+        ),
         ([[1j]], "X: expected real numbers, got complex128; turn complex numbers and dates into"),
         (np.zeros((1, 1), "M8[D]"), "X: expected real numbers, got datetime64[D]; turn complex"),
         (np.ma.array([[1.0]], mask=True), "X: holds masked values, expected numbers; remove or"),

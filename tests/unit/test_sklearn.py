@@ -153,3 +153,17 @@ def test_names_of_a_frame_reach_the_map(library):
     again = SOM(rows=5, columns=5, random_state=0).partial_fit(frame)
     assert again.map_.feature_names == tuple("abcd")
     assert SOM(random_state=0).fit(data.data).map_.feature_names is None
+
+
+def test_sparse_documents_are_mapped_and_recovered():
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    X = scipy_sparse.random_array((300, 20), density=0.2, format="csr", rng=0)
+    dense = SOM(rows=6, columns=6, random_state=0).fit(X.toarray())
+    som = SOM(rows=6, columns=6, random_state=0).fit(X)
+    np.testing.assert_allclose(dense.prototypes_, som.prototypes_, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(X.toarray(), som.inverse_transform(som.transform(X)), atol=1e-9)
+    np.testing.assert_array_equal(dense.predict(X.toarray()), som.predict(X))
+    assert som.score(X) == pytest.approx(dense.score(X.toarray()), rel=1e-9)
+    parts = SOM(random_state=0).partial_fit(X[:100]).partial_fit(X[100:])
+    whole = SOM(random_state=0).partial_fit(X.toarray())
+    np.testing.assert_array_equal(whole.prototypes_, parts.prototypes_)
