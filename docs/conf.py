@@ -40,6 +40,8 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
+smartquotes = False
+
 html_theme = "pydata_sphinx_theme"
 html_title = "musicfw"
 html_static_path = ["_static"]

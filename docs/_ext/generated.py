@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-import click
+from click.testing import CliRunner
 
 from musicfw import Registry, Status, StopReason, cli, errors, sections
 from musicfw.expected import describe, field_types
@@ -79,7 +79,7 @@ def options_table(cls: type) -> str:
     lines = ["| key | expected | default | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(cls):
         key = field.name.rstrip("_")
-        expected = describe(field_types(cls)[key])
+        expected = "a mapping" if key == "with" else describe(field_types(cls)[key])
         lines.append(
             f"| `{key}` | {_cell(expected)} | {default_of(cls, field)} | {_cell(help_texts[key])} |"
         )
@@ -124,15 +124,8 @@ def cli_reference() -> str:
 
 def help_of(names: list[str]) -> str:
     """Return what ``musicfw NAMES --help`` prints in a terminal of 80 columns."""
-    command: click.Command = cli.cli
-    context = click.Context(command, info_name="musicfw", terminal_width=80, max_content_width=80)
-    for name in names:
-        assert isinstance(command, click.Group)
-        command = command.commands[name]
-        context = click.Context(
-            command, info_name=name, parent=context, terminal_width=80, max_content_width=80
-        )
-    return command.get_help(context)
+    runner = CliRunner(env={"COLUMNS": "80"})
+    return runner.invoke(cli.cli, [*names, "--help"], prog_name="musicfw").output.rstrip()
 
 
 def error_example(code: str) -> str:

@@ -17,17 +17,20 @@ def _fill(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = fill(source[0])
 
 
+def _mathml(formula: str, display: str) -> str:
+    made: str = convert(formula, display=display)
+    if "\\" in made:
+        raise ValueError(f"the formula {formula!r} holds a command that MathML cannot show")
+    return made
+
+
 def _inline(self: Any, node: nodes.Element) -> None:
-    self.body.append(convert(node.astext()))
+    self.body.append(_mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def _block(self: Any, node: nodes.Element) -> None:
-    text = node.astext()
-    # As LaTeX: several lines, aligned at &.
-    if "\\\\" in text:
-        text = f"\\begin{{align}}{text}\\end{{align}}"
-    self.body.append(f'<div class="math">{convert(text, display="block")}</div>')
+    self.body.append(f'<div class="math">{_mathml(node.astext(), "block")}</div>')
     raise nodes.SkipNode
 
 
