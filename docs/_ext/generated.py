@@ -7,14 +7,16 @@ the site is built. The tests read the same texts.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
-
-from click.testing import CliRunner
+from unittest import mock
 
 from musicfw import Registry, Status, StopReason, cli, errors, sections
 from musicfw.expected import describe, field_types
@@ -124,8 +126,10 @@ def cli_reference() -> str:
 
 def help_of(names: list[str]) -> str:
     """Return what ``musicfw NAMES --help`` prints in a terminal of 80 columns."""
-    runner = CliRunner(env={"COLUMNS": "80"})
-    return runner.invoke(cli.cli, [*names, "--help"], prog_name="musicfw").output.rstrip()
+    out = io.StringIO()
+    with redirect_stdout(out), mock.patch.dict(os.environ, COLUMNS="80"):
+        cli.cli([*names, "--help"], prog_name="musicfw", standalone_mode=False)
+    return out.getvalue().rstrip()
 
 
 def error_example(code: str) -> str:

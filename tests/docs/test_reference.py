@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,15 +61,16 @@ def test_the_section_of_an_error_names_cause_and_fix_and_shows_the_message(code)
 
 
 @pytest.mark.parametrize("command", ["", *cli.cli.commands])
-def test_the_help_of_a_command_is_what_it_prints(command, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "80")
+def test_the_help_of_a_command_is_what_it_prints(command):
     words = [command] if command else []
-    monkeypatch.setattr(sys, "argv", ["musicfw", *words, "--help"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    printed = capsys.readouterr().out
-    assert not end.value.code
-    assert "-h, --help" in printed
+    done = subprocess.run(
+        [sys.executable, "-m", "musicfw", *words, "--help"],
+        env=os.environ | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    printed = done.stdout
     line = " ".join(["musicfw", *words])
     assert f"```console\n$ {line} --help\n{printed.rstrip()}\n```" in generated.fill(page("cli.md"))
 
