@@ -55,7 +55,14 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "show_prev_next": True,
 }
-html_sidebars = {"index": [], "quickstart": [], "results": [], "changelog": [], "contributing": []}
+html_sidebars = {
+    "index": [],
+    "tutorial/*": [],
+    "quickstart": [],
+    "results": [],
+    "changelog": [],
+    "contributing": [],
+}
 html_show_sourcelink = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -47,7 +47,7 @@ def test_the_citation_names_the_paper_of_the_rule():
 
 
 ROWS = re.findall(r"^\| (?!feature|what|---)(.+?) \| (.+) \|$", CONTRIBUTING, flags=re.MULTILINE)
-PATHS = sorted({path for _, cell in ROWS for path in re.findall(r"`([\w./]+/[\w.]*)`", cell)})
+PATHS = sorted({path for _, cell in ROWS for path in re.findall(r"`([\w./-]+/[\w.]*)`", cell)})
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -91,7 +91,14 @@ def test_a_comment_that_names_nothing_generated_is_refused():
         generated.fill("<!-- generated: nothing -->")
 
 
-MODULES = ["musicfw", "musicfw.api", "musicfw.plot", "musicfw.sklearn", "musicfw.augment"]
+MODULES = [
+    "musicfw",
+    "musicfw.api",
+    "musicfw.plot",
+    "musicfw.testing",
+    "musicfw.sklearn",
+    "musicfw.augment",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
