@@ -94,6 +94,8 @@ class Reader:
     printed: str = ""
 
     def follow(self) -> None:
+        # Pages look the same whatever else is installed where the tests run.
+        self.monkeypatch.setenv("MUSICFW_PLUGINS", "musicfw")
         for block in blocks_of(self.page):
             where = f"{self.page.name}:{block.line}"
             if block.caption is not None:
@@ -174,6 +176,7 @@ class Reader:
             self.monkeypatch.delitem(sys.modules, module.split(".")[0], raising=False)
             self.monkeypatch.delitem(sys.modules, module, raising=False)
         importlib.invalidate_caches()
+        self.monkeypatch.setenv("MUSICFW_PLUGINS", f"musicfw,{name}")
 
 
 def _musicfw(arguments: list[str]) -> str:
