@@ -8,7 +8,10 @@ from typing import Any
 from musicfw.api import Factory
 from musicfw.plugins import Provided
 from musicfw.testing import (
-    factory_checks,
+    backend_laws,
+    dataset_laws,
+    factory_laws,
+    policy_laws,
     solver_accuracy,
     solver_contract,
     solver_equivariance,
@@ -24,8 +27,9 @@ from musicfw.testing.kit import (
     subject_of,
 )
 
-CHECKS: tuple[Check, ...] = checks_in(
-    factory_checks, solver_accuracy, solver_equivariance, solver_contract
+CHECKS: tuple[Check, ...] = (
+    *checks_in(factory_laws, solver_accuracy, solver_equivariance, solver_contract),
+    *checks_in(backend_laws, policy_laws, dataset_laws),
 )
 """Every check of the kit."""
 
@@ -105,6 +109,12 @@ def parametrize_plugin(
 ) -> Decorator:
     """Return a pytest decorator that gives a test every check of a plugin, one at a time.
 
+    ::
+
+        @parametrize_solver(LSMR, expected_failures={"thread_safe": "keeps its last answer"})
+        def test_lsmr_keeps_the_laws(check):
+            check()
+
     The test takes an argument ``check`` and calls it. A check under ``expected_failures`` must
     fail: pytest reports it as xfailed, and as failed if it passes.
     """
@@ -124,22 +134,60 @@ def parametrize_plugin(
 
 
 def check_solver(factory: Checkable, **rest: Any) -> tuple[CheckRecord, ...]:
-    """Run every check of solvers; the arguments are those of `check_plugin`."""
+    """Run every check of solvers; arguments as of `check_plugin`."""
     return check_plugin("solver", factory, **rest)
 
 
 def solver_checks(factory: Checkable, **rest: Any) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield (name, callable) of every check of a solver; arguments as of `plugin_checks`."""
+    """Yield (name, callable) of the checks of solvers; arguments as of `plugin_checks`."""
     return plugin_checks("solver", factory, **rest)
 
 
 def parametrize_solver(factory: Checkable, **rest: Any) -> Decorator:
-    """Give a test every check of a solver; the arguments are those of `parametrize_plugin`.
-
-    ::
-
-        @parametrize_solver(LSMR, expected_failures={"thread_safe": "keeps its last answer"})
-        def test_lsmr_keeps_the_laws(check):
-            check()
-    """
+    """Give a test every check of solvers; arguments as of `parametrize_plugin`."""
     return parametrize_plugin("solver", factory, **rest)
+
+
+def check_backend(factory: Checkable, **rest: Any) -> tuple[CheckRecord, ...]:
+    """Run every check of backends; arguments as of `check_plugin`."""
+    return check_plugin("backend", factory, **rest)
+
+
+def backend_checks(factory: Checkable, **rest: Any) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield (name, callable) of the checks of backends; arguments as of `plugin_checks`."""
+    return plugin_checks("backend", factory, **rest)
+
+
+def parametrize_backend(factory: Checkable, **rest: Any) -> Decorator:
+    """Give a test every check of backends; arguments as of `parametrize_plugin`."""
+    return parametrize_plugin("backend", factory, **rest)
+
+
+def check_policy(factory: Checkable, **rest: Any) -> tuple[CheckRecord, ...]:
+    """Run every check of policies; arguments as of `check_plugin`."""
+    return check_plugin("policy", factory, **rest)
+
+
+def policy_checks(factory: Checkable, **rest: Any) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield (name, callable) of the checks of policies; arguments as of `plugin_checks`."""
+    return plugin_checks("policy", factory, **rest)
+
+
+def parametrize_policy(factory: Checkable, **rest: Any) -> Decorator:
+    """Give a test every check of policies; arguments as of `parametrize_plugin`."""
+    return parametrize_plugin("policy", factory, **rest)
+
+
+def check_dataset(factory: Checkable, **rest: Any) -> tuple[CheckRecord, ...]:
+    """Run every check of data sources; arguments as of `check_plugin`."""
+    return check_plugin("dataset", factory, **rest)
+
+
+def dataset_checks(factory: Checkable, **rest: Any) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Yield (name, callable) of the checks of data sources; arguments as of `plugin_checks`."""
+    return plugin_checks("dataset", factory, **rest)
+
+
+def parametrize_dataset(factory: Checkable, **rest: Any) -> Decorator:
+    """Give a test every check of data sources; arguments as of `parametrize_plugin`."""
+    return parametrize_plugin("dataset", factory, **rest)

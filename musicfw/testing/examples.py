@@ -92,8 +92,10 @@ def show(case: Mapping[str, Any]) -> str:
 
 def _literal(value: Any) -> str:
     if isinstance(value, Codebook):
-        lattice = "" if value.lattice is None else f", lattice={value.lattice!r}"
-        return f"Codebook(prototypes={_literal(value.prototypes)}{lattice})"
+        rest = "" if value.lattice is None else f", lattice={value.lattice!r}"
+        if value.relevances is not None:
+            rest += f", relevances={_literal(value.relevances)}"
+        return f"Codebook(prototypes={_literal(value.prototypes)}{rest})"
     if isinstance(value, np.ndarray):
         return repr(value.tolist()) if value.size else f"np.empty({value.shape})"
     return repr(value.item() if isinstance(value, np.generic) else value)

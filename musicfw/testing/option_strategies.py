@@ -26,26 +26,31 @@ def options_of(factory: Factory[Any]) -> SearchStrategy[dict[str, Any]]:
     """Return mappings from some options of a factory to values that its declaration allows.
 
     Each value by itself is allowed; that they go together is not promised (`build_params` tells).
-    An option whose type is not one of bool, int, float, Literal, None and unions of them keeps its
-    default.
+    An option whose type is not one of bool, int, float, Literal, None and unions of them is left
+    out.
     """
     hints = typing.get_type_hints(factory.params, include_extras=True)
     defaults = params_to_tree(factory.params())
     fields = {}
     for field in dataclasses.fields(factory.params):
         key = field.name.rstrip("_")
-        fields[key] = _values(hints[field.name], (), defaults[key])
+        values = _values(hints[field.name], (), defaults[key])
+        if values is not None:
+            fields[key] = values
     return st.fixed_dictionaries({}, optional=fields)
 
 
-def _values(annotation: Any, constraints: tuple[Any, ...], default: Any) -> SearchStrategy[Any]:
+def _values(
+    annotation: Any, constraints: tuple[Any, ...], default: Any
+) -> SearchStrategy[Any] | None:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         return _values(arguments[0], (*constraints, *arguments[1:]), default)
     if origin is Literal:
         return st.sampled_from(arguments)
     if origin in (typing.Union, types.UnionType):
-        return st.one_of(*(_values(each, constraints, default) for each in arguments))
+        either = [_values(each, constraints, default) for each in arguments]
+        return st.one_of(*(st.just(default) if each is None else each for each in either))
     if annotation is type(None):
         return st.none()
     if annotation is bool:
@@ -54,7 +59,7 @@ def _values(annotation: Any, constraints: tuple[Any, ...], default: Any) -> Sear
         return _integers(constraints)
     if annotation is float:
         return _floats(constraints)
-    return st.just(default)
+    return None
 
 
 def _bounds(constraints: Iterable[Any]) -> tuple[float | None, float | None, bool, bool]:

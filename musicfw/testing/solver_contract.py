@@ -16,7 +16,7 @@ from musicfw.codebook import Codebook
 from musicfw.geometry import centred_system
 from musicfw.status import Status
 from musicfw.testing.examples import for_all
-from musicfw.testing.factory_checks import without_global_randomness
+from musicfw.testing.factory_laws import without_global_randomness
 from musicfw.testing.kit import Subject, ViolationError, check
 from musicfw.testing.solver_scenes import agree, factorised, inverter, scenes, solved, systems
 from musicfw.testing.strategies import codebooks

@@ -11,7 +11,7 @@ import pytest
 from annotated_types import Ge
 
 from musicfw.api import NoParams, SolverFactory, param
-from musicfw.testing import factory_checks
+from musicfw.testing import factory_laws
 from musicfw.testing.kit import checks_in
 
 
@@ -159,4 +159,4 @@ def test_a_broken_factory_is_rejected_by_the_check_made_for_it(rejected, wrong):
 
 
 def test_every_check_of_factories_has_a_victim():
-    assert {check.name for check in checks_in(factory_checks)} == {v[1] for v in VICTIMS.values()}
+    assert {check.name for check in checks_in(factory_laws)} == {v[1] for v in VICTIMS.values()}
