@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from musicfw.api import Dataset, DatasetFactory, FloatArray, param
+from musicfw.datasets.categories import Categories, with_one_hot
 from musicfw.datasets.sources import existing_path, listed
 from musicfw.errors import DataError, UsageError, did_you_mean
 from musicfw.missing import MissingValues
@@ -38,6 +39,11 @@ class CsvParams:
     )
     drop: tuple[str | int, ...] = param(
         (), help="Columns to leave out of the features; not together with columns."
+    )
+    categorical: tuple[str | int, ...] = param(
+        (),
+        help="Columns of text that become one feature per category, named COLUMN=CATEGORY: 1 where "
+        "it holds, else 0. Two categories are as far apart as √2 units of a number.",
     )
     missing: MissingValues = param(
         "refuse",
@@ -75,11 +81,17 @@ class CsvSource:
         if first is None:
             raise DataError(f"{path}: the file is empty, expected a table of numbers")
         layout = _layout(asked, path, *first)
-        points, labels = _rows(layout, records if asked.header else chain([first], records))
+        categories = {i: Categories() for i in layout.categorical}
+        rows = records if asked.header else chain([first], records)
+        points, labels = _rows(layout, categories, rows)
+        names = tuple(layout.names[i] for i in layout.features)
+        if categories:
+            codes = {layout.features.index(i): found for i, found in categories.items()}
+            points, names = with_one_hot(points, names, codes)
         return Dataset(
             points=points,
             labels=None if layout.label is None else np.array(labels, dtype=np.str_),
-            feature_names=tuple(layout.names[i] for i in layout.features) if asked.header else None,
+            feature_names=names if asked.header or categories else None,
             description=f"{path}: {points.shape[0]} rows of {points.shape[1]} features",
             missing=asked.missing,
         )
@@ -96,6 +108,7 @@ class _Layout:
     names: tuple[str, ...]
     has_header: bool
     features: tuple[int, ...]
+    categorical: tuple[int, ...]
     label: int | None
     keeps_gaps: bool
 
@@ -135,11 +148,19 @@ def _layout(asked: CsvParams, path: Path, line: int, first: list[str]) -> _Layou
             f"{path}:{line}: column {nameless[0]} has no name in the header (a row number, or a "
             f"delimiter too many?); name it, or leave it out with csv.drop: ['']"
         )
+    categorical = _positions(asked.categorical, names, path, "categorical")
+    for i in categorical:
+        if i not in features:
+            raise UsageError(
+                f"csv.categorical: column {names[i]!r} is no feature (csv.columns, csv.drop and "
+                f"csv.label_column tell which are); take it out"
+            )
     return _Layout(
         path=path,
         names=names,
         has_header=asked.header,
         features=tuple(features),
+        categorical=tuple(categorical),
         label=label,
         keeps_gaps=asked.missing == "keep",
     )
@@ -213,22 +234,36 @@ def _not_utf8(path: Path, err: UnicodeDecodeError) -> DataError:
 
 
 def _rows(
-    layout: _Layout, records: Iterable[tuple[int, list[str]]]
+    layout: _Layout,
+    categories: Mapping[int, Categories],
+    records: Iterable[tuple[int, list[str]]],
 ) -> tuple[FloatArray, list[str]]:
-    """Return the features (N, D) and, if the layout has them, N labels."""
+    """Return the feature columns (N, C), categories as codes, and, if there are any, N labels."""
+    read = _number_or_gap if layout.keeps_gaps else float
+    numeric = [i for i in layout.features if i not in categories]
     # One flat array of doubles: a list of lists of floats would take five times the memory.
     numbers, lines, labels = array("d"), array("q"), []
     for row, (line, cells) in enumerate(records):
         if len(cells) != len(layout.names):
             raise _ragged(layout, line, row, cells)
-        features = [cells[i] for i in layout.features]
+        texts = [cells[i] for i in numeric]
         try:
-            numbers.extend(map(_number_or_gap if layout.keeps_gaps else float, features))
+            if categories:
+                numbers.extend(
+                    read(cells[i])
+                    if i not in categories
+                    else _code(layout, categories[i], line, row, i, cells[i].strip())
+                    for i in layout.features
+                )
+            else:
+                numbers.extend(map(read, texts))
         except ValueError as err:
-            raise _not_a_number(layout, line, row, features) from err
+            if isinstance(err, DataError):
+                raise
+            raise _not_a_number(layout, line, row, cells, numeric) from err
         # float() reads 1_000 as Python does; in a table it is text.
-        if "_" in "".join(features):
-            raise _not_a_number(layout, line, row, features)
+        if "_" in "".join(texts):
+            raise _not_a_number(layout, line, row, cells, numeric)
         if layout.label is not None:
             labels.append(_label(layout, line, row, cells[layout.label]))
         lines.append(line)
@@ -257,14 +292,19 @@ def _ragged(layout: _Layout, line: int, row: int, cells: list[str]) -> DataError
     )
 
 
-def _not_a_number(layout: _Layout, line: int, row: int, features: list[str]) -> DataError:
-    feature = next(
+def _not_a_number(
+    layout: _Layout, line: int, row: int, cells: list[str], numeric: Sequence[int]
+) -> DataError:
+    position = next(
         i
-        for i, cell in enumerate(features)
-        if not (_is_number(cell) or (layout.keeps_gaps and _is_gap(cell)))
+        for i in numeric
+        if not (_is_number(cells[i]) or (layout.keeps_gaps and _is_gap(cells[i])))
     )
-    cell = features[feature].strip()
-    hint = "turn the text into numbers, or leave the column out (csv.drop, csv.label_column)"
+    cell = cells[position].strip()
+    hint = (
+        "turn the text into numbers, name its column in csv.categorical, or leave the column out "
+        "(csv.drop, csv.label_column)"
+    )
     if _is_gap(cell):
         hint = "fill it, remove the row, leave the column out (csv.drop), or set csv.missing: keep"
     elif _is_number(cell.replace(",", ".", 1)):
@@ -274,9 +314,22 @@ def _not_a_number(layout: _Layout, line: int, row: int, features: list[str]) -> 
     elif row == 0 and not layout.has_header:
         hint = "if this line holds the names of the columns, set csv.header to true"
     return DataError(
-        f"{layout.place(line, row, layout.features[feature])} "
+        f"{layout.place(line, row, position)} "
         f"{f'holds {cell!r}' if cell else 'is empty'}, expected a number; {hint}"
     )
+
+
+def _code(
+    layout: _Layout, found: Categories, line: int, row: int, position: int, text: str
+) -> float:
+    if layout.keeps_gaps and _is_gap(text):
+        return math.nan
+    if not text:
+        raise DataError(
+            f"{layout.place(line, row, position)} is empty, expected a category; fill it, remove "
+            f"the row, or set csv.missing: keep"
+        )
+    return found.code(text)
 
 
 def _label(layout: _Layout, line: int, row: int, cell: str) -> str:

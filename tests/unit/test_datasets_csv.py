@@ -272,3 +272,75 @@ def test_what_is_no_number_and_no_gap_is_named_when_gaps_are_kept(load_text, tex
 def test_a_label_cannot_be_missing(load_text):
     with pytest.raises(DataError, match="is empty, expected a label"):
         load_text("a,b,y\n1,,x\n2,3,\n", label_column="y", missing="keep")
+
+
+# --- categories ---------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-9, 9), st.sampled_from(["red", "dark_blue", "7", "NA"])), min_size=1
+    )
+)
+def test_categories_become_one_feature_each_named_and_sorted(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        lines = [f"{number!r}, {colour} ,{number!r}" for number, colour in rows]
+        path.write_text("\n".join(["a,colour,b", *lines]))
+        read = load(path, categorical=["colour"])
+    numbers, colours = (list(column) for column in zip(*rows, strict=True))
+    known = sorted(set(colours))
+    assert read.feature_names == ("a", *(f"colour={name}" for name in known), "b")
+    np.testing.assert_array_equal(numbers, read.points[:, 0])
+    np.testing.assert_array_equal(numbers, read.points[:, -1])
+    one_hot = read.points[:, 1:-1]
+    assert [known[k] for k in one_hot.argmax(axis=1)] == colours
+    np.testing.assert_array_equal(np.sort(one_hot, axis=1)[:, :-1], 0.0)
+    np.testing.assert_array_equal(one_hot.sum(axis=1), 1.0)
+
+
+def test_categories_agree_with_scikit_learns_encoder(load_text):
+    preprocessing = pytest.importorskip("sklearn.preprocessing", reason="no scikit-learn")
+    colours, sizes = ["red", "blue", "red", "green"], ["s", "m", "l", "s"]
+    lines = [f"{c},{s}" for c, s in zip(colours, sizes, strict=True)]
+    read = load_text("\n".join(["colour,size", *lines]), categorical=["size", "colour"])
+    encoder = preprocessing.OneHotEncoder(sparse_output=False)
+    expected = encoder.fit_transform(np.column_stack([colours, sizes]))
+    np.testing.assert_array_equal(expected, read.points)
+    names = encoder.get_feature_names_out(["colour", "size"])
+    assert [name.replace("_", "=") for name in names] == list(read.feature_names)
+
+
+def test_without_a_header_categories_are_named_by_the_number_of_their_column(load_text):
+    read = load_text("1,red\n2,blue\n", header=False, categorical=[1])
+    assert read.feature_names == ("0", "1=blue", "1=red")
+
+
+def test_a_missing_category_is_missing_in_all_its_features(load_text):
+    text = "a,colour\n1,red\n2,\n3,blue\n4,NA\n"
+    read = load_text(text, categorical=["colour"], missing="keep")
+    nan = np.nan
+    expected = [[1, 0, 1], [2, nan, nan], [3, 1, 0], [4, nan, nan]]
+    np.testing.assert_array_equal(expected, read.points)
+    with pytest.raises(
+        DataError, match=r"t\.csv:3: row 1, column 1 \('colour'\) is empty, expected a category"
+    ):
+        load_text(text, categorical=["colour"])
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (
+            {"categorical": ["color"]},
+            r"no column 'color' \(csv\.categorical\).*did you mean",
+        ),
+        ({"categorical": ["colour"], "drop": ["colour"]}, "column 'colour' is no feature"),
+        ({"categorical": ["colour"], "label_column": "colour"}, "column 'colour' is no feature"),
+        ({}, r"column 1 \('colour'\) holds 'red', expected a number; .*in csv\.categorical, or"),
+        ({"categorical": ["a"]}, r"column 1 \('colour'\) holds 'red', expected a number"),
+    ],
+)
+def test_wrong_names_of_categorical_columns_are_refused(load_text, params, message):
+    with pytest.raises(UsageError, match=message):
+        load_text("a,colour\n1,red\n2,blue\n", **params)

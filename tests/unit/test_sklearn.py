@@ -8,11 +8,12 @@ from musicfw.errors import DataError
 
 pytest.importorskip("sklearn", minversion="1.6", reason="scikit-learn 1.6 is not installed")
 
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from musicfw.sklearn import SOM
@@ -167,3 +168,77 @@ def test_sparse_documents_are_mapped_and_recovered():
     parts = SOM(random_state=0).partial_fit(X[:100]).partial_fit(X[100:])
     whole = SOM(random_state=0).partial_fit(X.toarray())
     np.testing.assert_array_equal(whole.prototypes_, parts.prototypes_)
+
+
+def coloured_table(library):
+    """Return a frame of a text column and two of numbers, all of which depend on each other."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(3, size=200)
+    return library.DataFrame(
+        {
+            "colour": np.array(["red", "green", "blue"])[kind],
+            "size": 10.0 * kind + rng.normal(size=200),
+            "mass": 100.0 - kind + rng.normal(size=200),
+        }
+    )
+
+
+def test_a_pipeline_with_one_hot_columns_gives_categories_and_numbers_back():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    table = coloured_table(pandas)
+    columns = ColumnTransformer(
+        [
+            ("colour", OneHotEncoder(sparse_output=False), ["colour"]),
+            ("numbers", StandardScaler(), ["size", "mass"]),
+        ],
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    pipeline = make_pipeline(columns, SOM(rows=5, columns=5, random_state=0))
+    d = pipeline.fit_transform(table)
+    som = pipeline[-1]
+    names = ("colour_blue", "colour_green", "colour_red", "size", "mass")
+    assert som.map_.feature_names == names
+    # The colours of a row add up to 1: its points lie in a plane, which the map spans.
+    points = som.inverse_transform(d)
+    encoder, scaler = (columns.named_transformers_[name] for name in ("colour", "numbers"))
+    colour = encoder.inverse_transform(points[:, columns.output_indices_["colour"]])
+    np.testing.assert_array_equal(table[["colour"]].to_numpy(dtype=object), colour)
+    numbers = scaler.inverse_transform(points[:, columns.output_indices_["numbers"]])
+    np.testing.assert_allclose(table[["size", "mass"]], numbers, rtol=1e-9)
+    path = mf.steer(
+        som.map_,
+        columns.transform(table[:1]),
+        target=mf.Target.units([int(som.predict(columns.transform(table[1:2]))[0])]),
+        lower=dict.fromkeys(names[:3], 0.0),
+        upper=dict.fromkeys(names[:3], 1.0),
+    )
+    assert {change.feature for change in path.changes()} == set(names)
+
+
+def test_inverse_transform_of_a_pipeline_gives_categories_back_from_sparse_one_hot_columns():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    table = coloured_table(pandas)[["colour"]].assign(shape=["disc", "ball"] * 100)
+    pipeline = make_pipeline(OneHotEncoder(), SOM(rows=4, columns=4, random_state=0))
+    d = pipeline.fit_transform(table)
+    np.testing.assert_array_equal(table.to_numpy(dtype=object), pipeline.inverse_transform(d))
+
+
+def test_a_pipeline_fills_gaps_of_numbers_beside_categories():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    table = coloured_table(pandas)
+    whole = table["size"].copy()
+    table.loc[::7, "size"] = np.nan
+    columns = ColumnTransformer(
+        [
+            ("colour", OneHotEncoder(sparse_output=False), ["colour"]),
+            ("numbers", StandardScaler(), ["size", "mass"]),
+        ]
+    )
+    X = columns.fit_transform(table)
+    filled = SOM(missing="keep", random_state=0).fit(X).impute(X)
+    scaler = columns.named_transformers_["numbers"]
+    size = scaler.inverse_transform(filled[:, columns.output_indices_["numbers"]])[:, 0]
+    gaps = table["size"].isna().to_numpy()
+    assert (
+        np.abs(size - whole)[gaps].mean() < 0.3 * np.abs(table["size"].mean() - whole)[gaps].mean()
+    )
