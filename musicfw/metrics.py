@@ -7,14 +7,26 @@ from typing import Any
 import numpy as np
 
 from musicfw.arrays import FloatArray
+from musicfw.codebook import Codebook
 from musicfw.invert import well_posedness
 from musicfw.measures import path_measures
+from musicfw.som.preservation import preservation, topographic_product
 from musicfw.som.quality import dead_units, quantization_error, topographic_error
 from musicfw.types import Inversion, TrainedMap, Trajectory
 
+# At these sizes the measures of neighbourhoods take about half a second each.
+_POINTS_COMPARED, _NEIGHBORS, _UNITS_COMPARED = 1000, 10, 1024
+
 
 def map_metrics(trained: TrainedMap, training: FloatArray, held_out: FloatArray) -> dict[str, Any]:
-    """Return size, quality on the training and held-out points, and well-posedness of a map."""
+    """Return size, quality on the training and held-out points, and well-posedness of a map.
+
+    Each name means what the function of that name in `musicfw.som.quality` or
+    `musicfw.som.preservation` says, on the training points; with ``held_out_`` on those held out.
+    ``dead_units`` is how many there are. Neighbourhoods are of 10 points, among 1000 training
+    points spread evenly over all. What costs the square of the number of units is left out beyond
+    1024 of them, and what needs more points than there are, too.
+    """
     book = trained.codebook
     posed = well_posedness(book)
     seen, unseen = trained.encode(training), trained.encode(held_out)
@@ -33,6 +45,18 @@ def map_metrics(trained: TrainedMap, training: FloatArray, held_out: FloatArray)
     if book.lattice is not None and book.units > 1:
         metrics["topographic_error"] = topographic_error(book, seen)
         metrics["held_out_topographic_error"] = topographic_error(book, unseen)
+        metrics |= _preservation_metrics(book, seen)
+    return metrics
+
+
+def _preservation_metrics(book: Codebook, points: FloatArray) -> dict[str, float | None]:
+    some = points[:: -(-points.shape[0] // _POINTS_COMPARED)]
+    metrics: dict[str, float | None] = {}
+    if book.units <= _UNITS_COMPARED:
+        product = topographic_product(book)
+        metrics["topographic_product"] = product if np.isfinite(product) else None
+    if some.shape[0] > 2 * _NEIGHBORS:
+        metrics |= preservation(book, some, neighbors=_NEIGHBORS)._asdict()
     return metrics
 
 

@@ -61,7 +61,7 @@ def topographic_error(codebook: Codebook, points: npt.ArrayLike) -> float:
     UsageError
         If the codebook has no lattice.
     """
-    lattice = _lattice(codebook, "topographic_error")
+    lattice = required_lattice(codebook, "topographic_error")
     matrix = _points(codebook, points)
     if codebook.units == 1:
         return 0.0
@@ -112,7 +112,7 @@ def distortion(codebook: Codebook, points: npt.ArrayLike, *, radius: float) -> f
     UsageError
         If the codebook has no lattice, or for a radius that is not positive.
     """
-    lattice = _lattice(codebook, "distortion")
+    lattice = required_lattice(codebook, "distortion")
     if not radius > 0.0:
         raise UsageError(f"radius: expected a positive number, got {radius!r}")
     matrix = _points(codebook, points)
@@ -137,7 +137,7 @@ def kaski_lagus(codebook: Codebook, points: npt.ArrayLike) -> float:
     UsageError
         If the codebook has no lattice.
     """
-    lattice = _lattice(codebook, "kaski_lagus")
+    lattice = required_lattice(codebook, "kaski_lagus")
     matrix = _points(codebook, points)
     error = quantization_error(codebook, matrix)
     if codebook.units == 1:
@@ -173,7 +173,7 @@ def u_matrix(codebook: Codebook) -> FloatArray:
     UsageError
         If the codebook has no lattice.
     """
-    unit, neighbour = np.nonzero(_lattice(codebook, "u_matrix").neighbours())
+    unit, neighbour = np.nonzero(required_lattice(codebook, "u_matrix").neighbours())
     lengths = _pair_lengths(codebook, unit, neighbour)
     sums = np.bincount(unit, weights=lengths, minlength=codebook.units)
     counts = np.bincount(unit, minlength=codebook.units)
@@ -242,7 +242,8 @@ def _points(codebook: Codebook, points: npt.ArrayLike) -> FloatArray:
     return matrix
 
 
-def _lattice(codebook: Codebook, measure: str) -> Lattice:
+def required_lattice(codebook: Codebook, measure: str) -> Lattice:
+    """Return the codebook's lattice, or refuse in the name of a measure that needs one."""
     if codebook.lattice is None:
         raise UsageError(
             f"{measure}: expected a codebook with a lattice, got one without; give it one with "
