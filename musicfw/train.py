@@ -226,8 +226,8 @@ def _unit_labels(
 
 
 def _distance_quantiles(points: FloatArray, codebook: Codebook, gaps: bool) -> FloatArray:
-    """Return the percentiles of the distance to the nearest prototype, of 2000 rows at most."""
-    some = points[:: -(-points.shape[0] // 2000)]
+    """Return the percentiles of the distance to the nearest prototype, of 1000 rows at most."""
+    some = points[:: -(-points.shape[0] // 1000)]
     if gaps:
         units = masked_best_matching_units(some, codebook.prototypes, codebook.relevances)
         some = filled_from(some, codebook.prototypes, units)

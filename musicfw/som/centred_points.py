@@ -11,6 +11,7 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.errors import UsageError
 from musicfw.missing import MaskedSearch, known_and_filled
+from musicfw.som.rounded_search import RoundedSearch
 from musicfw.som.statistics import (
     POINTS_HANDED_ON,
     PlainSearch,
@@ -54,7 +55,7 @@ class CentredPoints:
     ) -> None:
         self._missing = missing
         self._handed_on: tuple[FloatArray, WorkArray] | None = None
-        self._searches = MaskedSearch if missing else PlainSearch
+        self._searches = MaskedSearch if missing else RoundedSearch
         self._weights = weights
         self._points = points
         self.centre = centre
@@ -99,7 +100,8 @@ class CentredPoints:
         else:
             first = np.arange(min(self.count, POINTS_HANDED_ON)) if rows is None else rows
             chunks = self.chunks(first[:POINTS_HANDED_ON])
-            relative = np.concatenate([_relative(chunk, prototypes) for chunk in chunks])
+            relative_of = _relative_of_known if self._missing else _relative
+            relative = np.concatenate([relative_of(chunk, prototypes) for chunk in chunks])
         self._handed_on = None  # it is changed below
         best = relative.argmin(axis=1)
         if prototypes.shape[0] > 1:
@@ -141,6 +143,15 @@ def refuse_overflow(dtype: np.dtype[np.floating[Any]]) -> NoReturn:
 
 
 def _relative(points: WorkArray, prototypes: FloatArray) -> WorkArray:
+    """Return ``||x − w_i||² − ||x||²``, shape (n, M)."""
+    search = PlainSearch(prototypes, points.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        search(points)
+    relative: WorkArray = search.relative
+    return relative
+
+
+def _relative_of_known(points: WorkArray, prototypes: FloatArray) -> WorkArray:
     """Return the masked ``||x − w_i||² − ||x||²``, shape (n, M)."""
     known, filled = known_and_filled(points)
     W = prototypes.astype(points.dtype, copy=False)
