@@ -273,6 +273,9 @@ class RawMap:
     embedding : Embedding, optional
         Only from backends with the trait ``embedding``: the way between the data and the space of
         the prototypes, which then have d coordinates in place of D features.
+    placed : bool
+        Whether every unit has its place on the lattice. If not, there may be fewer units than the
+        lattice has, in any order, and the codebook has no lattice.
     """
 
     prototypes: FloatArray
@@ -280,6 +283,7 @@ class RawMap:
     interrupted: bool = False
     relevances: FloatArray | None = None
     embedding: Embedding | None = None
+    placed: bool = True
 
 
 class Backend(Protocol):

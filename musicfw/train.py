@@ -191,7 +191,11 @@ def train(
     if sparse:
         raw = replace(raw, prototypes=raw.prototypes - shift)
     in_map = scaled if embedding is None else embedding.encode(scaled)
-    codebook = Codebook(prototypes=raw.prototypes, lattice=lattice, relevances=raw.relevances)
+    codebook = Codebook(
+        prototypes=raw.prototypes,
+        lattice=lattice if raw.placed else None,
+        relevances=raw.relevances,
+    )
     seen = replace(codebook, prototypes=codebook.prototypes + shift) if sparse else codebook
     codebook = replace(
         codebook,
@@ -274,7 +278,10 @@ def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
         if "embedding" not in chosen.factory.traits:
             raise chosen.error("fit", "an embedding needs the trait 'embedding', which it lacks")
         dimension = np.shape(raw.prototypes)[-1]
-    shape = (problem.lattice.units, dimension)
+    units = problem.lattice.units
+    if not raw.placed:
+        units = min(units, max(1, np.shape(raw.prototypes)[0] if np.ndim(raw.prototypes) else 0))
+    shape = (units, dimension)
     chosen.checked(raw.prototypes, call="fit", name="prototypes (M, D)", shape=shape)
     if not np.isfinite(raw.prototypes).all():
         unit = int(np.flatnonzero(~np.isfinite(raw.prototypes).all(axis=1))[0])

@@ -230,7 +230,9 @@ def sampled_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> 
     return dense(rows).astype(np.float64, copy=False)
 
 
-def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> FloatArray:
+def distant_rows(
+    points: WorkArray, units: int, *, rng: np.random.Generator, candidates: int = 1
+) -> FloatArray:
     """Return ``units`` rows of the data, each drawn in proportion to its distance² to the nearest.
 
     Source: D. Arthur and S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA
@@ -246,6 +248,9 @@ def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> 
         M.
     rng : numpy.random.Generator
         Source of randomness.
+    candidates : int
+        How many are drawn for each row after the first; the one that leaves the least sum of
+        squared distances is taken (the greedy variant), so that outliers are seldom chosen.
     """
     rows = representative_rows(points, rng=rng, least=4 * units)
     if np.isnan(rows).any():
@@ -256,9 +261,11 @@ def distant_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> 
     for unit in range(units):
         total = nearest.sum()
         shares = nearest / total if 0.0 < total < np.inf else None
-        chosen[unit] = rng.choice(rows.shape[0], p=shares)
-        offset = rows - rows[chosen[unit]]
-        nearest = np.minimum(nearest, np.einsum("nd,nd->n", offset, offset))
+        drawn = rng.choice(rows.shape[0], candidates if unit else 1, p=shares)
+        offsets = (rows - rows[row] for row in drawn)
+        nearer = [np.minimum(nearest, np.einsum("nd,nd->n", each, each)) for each in offsets]
+        best = int(np.argmin([each.sum() for each in nearer]))
+        chosen[unit], nearest = drawn[best], nearer[best]
     return rows[chosen]
 
 
