@@ -54,7 +54,8 @@ def steer(
     Parameters
     ----------
     codebook : Codebook or TrainedMap
-        The map. Given a TrainedMap, points are in original units; given a Codebook, in the map's.
+        The map; its relevances, shared or by unit, count in every distance. Given a TrainedMap,
+        points are in original units; given a Codebook, in the map's.
     x : array_like or DataFrame, shape (D,) or (N, D)
         Where the points start; never changed. The columns of a frame are taken by the names of a
         TrainedMap's features.

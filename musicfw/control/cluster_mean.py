@@ -28,5 +28,5 @@ CLUSTER_MEAN = PolicyFactory(
     params=NoParams,
     build=lambda params: ClusterMean(),
     summary="A baseline: a straight line to the mean of the target's prototypes.",
-    traits=frozenset({"bounds"}),
+    traits=frozenset({"bounds", "relevances"}),
 )

@@ -29,7 +29,7 @@ BLOCK = 64
 # λ relative to the spectrum: below, the system is as good as undamped.
 _LEAST_DAMPING = 1e-14
 # A step shorter than this share of the map's extent is no move.
-_NEGLIGIBLE = 1e-9
+NEGLIGIBLE = 1e-9
 
 
 class GlobalWalk:
@@ -67,23 +67,27 @@ class GlobalWalk:
                     "preserve_weight: expected more than 0 with scope 'all' and selection "
                     "'nearest'; use selection 'all'"
                 )
-        prototypes = problem.codebook.prototypes
-        self._system = spectral_system(prototypes, weights=self._weights, selected=problem.units)
-        self._corners = (prototypes - self._system.centroid) @ self._system.directions
-        self._state = to_spectral(self._system, problem.points)
-        self._first = (self._state.a.copy(), self._state.s.copy())
         self._points = problem.points.copy()
-        scale = DAMPING if params.damping is None else params.damping
-        self._damping = np.full(problem.points.shape[0], scale * self._system.scale)
+        self._scale, self._negligible = self._prepare()
+        damping = DAMPING if params.damping is None else params.damping
+        self._damping = np.full(problem.points.shape[0], damping * self._scale)
         self._settled = np.zeros(problem.points.shape[0], dtype=np.bool_)
         self._pace: FloatArray | None = None
         if params.max_step is not None:
             self._pace = np.full(problem.points.shape[0], params.max_step)
         elif (problem.directions < 0).any():
             self._pace = way_out(problem) / problem.steps
+
+    def _prepare(self) -> tuple[float, FloatArray]:
+        """Return what λ is relative to, and the length below which a step is no move, (N,)."""
+        problem, prototypes = self._problem, self._problem.codebook.prototypes
+        self._system = spectral_system(prototypes, weights=self._weights, selected=problem.units)
+        self._corners = (prototypes - self._system.centroid) @ self._system.directions
+        self._state = to_spectral(self._system, problem.points)
+        self._first = (self._state.a.copy(), self._state.s.copy())
         extent = np.sqrt(np.einsum("mr,mr->m", self._corners, self._corners).max())
         reach = np.sqrt(np.einsum("nr,nr->n", self._state.a, self._state.a) + self._state.s**2)
-        self._negligible = _NEGLIGIBLE * (extent + reach)
+        return self._system.scale, NEGLIGIBLE * (extent + reach)
 
     @property
     def _bounded(self) -> bool:
@@ -94,9 +98,13 @@ class GlobalWalk:
         moving = np.flatnonzero(active & ~self._settled)
         for first in range(0, moving.size, BLOCK):
             self.step(moving[first : first + BLOCK])
+        self._decode()
+        return Move(points=self._points.copy(), settled=self._settled.copy())
+
+    def _decode(self) -> None:
+        """Bring the points up to date with the state."""
         if not self._bounded:
             self._points = self._decoded(slice(None))
-        return Move(points=self._points.copy(), settled=self._settled.copy())
 
     def step(self, rows: IntArray) -> None:
         """Take one step for these points, which should be few enough for the cache."""
@@ -110,7 +118,7 @@ class GlobalWalk:
             taken = np.ones(rows.shape, dtype=np.bool_)
         else:
             taken = accepted(step.before, step.predicted, after)
-            least = _LEAST_DAMPING * self._system.scale
+            least = _LEAST_DAMPING * self._scale
             self._damping[rows] = next_damping(damping, taken, least=least)
         moved = rows[taken]
         if there is None:
@@ -121,9 +129,11 @@ class GlobalWalk:
             fresh = to_spectral(self._system, there[taken])
             state.a[moved], state.s[moved] = fresh.a, fresh.s
             state.normal[moved] = fresh.normal
-        self._settled[rows] = (step.norm <= self._negligible[rows]) | (
-            self._damping[rows] > MOST_DAMPING * self._system.scale
-        )
+        self._settle(rows, step.norm)
+
+    def _settle(self, rows: IntArray, norm: FloatArray) -> None:
+        stuck = self._damping[rows] > MOST_DAMPING * self._scale
+        self._settled[rows] = (norm <= self._negligible[rows]) | stuck
 
     def _propose(self, rows: IntArray) -> tuple[Step, FloatArray, IntArray | None]:
         """Return the step, the wanted changes and, if they differ by point, the selected units."""

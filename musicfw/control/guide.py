@@ -6,7 +6,7 @@ import numpy as np
 
 from musicfw.api import BoolArray, FloatArray, IntArray, SteeringProblem
 from musicfw.control.routes import Route, routes
-from musicfw.geometry import squared_distances
+from musicfw.geometry import squared_distances, squared_lengths
 
 # A waypoint is passed when its squared distance is within this factor of the smallest: on a route
 # of many hops a point need not come to rest at each.
@@ -61,6 +61,11 @@ class Guide:
         self._at[rows[there]] += 1
         return self._waypoints(rows)[:, np.newaxis]
 
+    @property
+    def units_at_once(self) -> int:
+        """How many units attract a point at once."""
+        return self._selected if self._routes is None else 1
+
     def on_last(self, rows: IntArray) -> BoolArray:
         """Return whether the points are on the way to their last waypoint, shape (n,)."""
         if self._routes is None:
@@ -86,7 +91,8 @@ def ranked(
     Without the frozen part that all prototypes share: it tells nothing, and would make every
     prototype look as near as the nearest.
     """
-    distances = squared_distances(points, problem.codebook.prototypes)
+    book = problem.codebook
+    distances = squared_distances(points, book.prototypes, book.relevances)
     if problem.frozen_distances is None:
         return distances
     frozen = problem.frozen_distances if rows is None else problem.frozen_distances[rows]
@@ -97,15 +103,21 @@ def way_out(problem: SteeringProblem) -> FloatArray:
     """Return how far each point is from the nearest prototype outside the target, shape (N,).
 
     It is what moving away is measured by: a distance that is to grow by a share of itself would
-    grow without end. Where the target is the whole map, the map's extent stands in.
+    grow without end. Where the target is the whole map, the map's extent stands in. A length, like
+    those of steps and routes, whatever the relevances.
     """
+    prototypes = problem.codebook.prototypes
+    least = np.finfo(np.float64).tiny
+    if problem.units.size == problem.codebook.units:
+        extent = np.square(prototypes - prototypes.mean(axis=0)).sum(axis=1).max()
+        return np.full(problem.points.shape[0], np.sqrt(max(extent, least)))
     outside = ranked(problem, problem.points)
     outside[:, problem.units] = np.inf
-    nearest = outside.min(axis=1)
-    prototypes = problem.codebook.prototypes
-    extent = np.square(prototypes - prototypes.mean(axis=0)).sum(axis=1).max()
-    least = np.finfo(np.float64).tiny
-    return np.asarray(np.sqrt(np.maximum(np.where(np.isfinite(nearest), nearest, extent), least)))
+    if problem.codebook.relevances is None:
+        nearest = outside.min(axis=1)
+    else:
+        nearest = squared_lengths(problem.points - prototypes[outside.argmin(axis=1)])
+    return np.asarray(np.sqrt(np.maximum(nearest, least)))
 
 
 def _length_after(way: IntArray, problem: SteeringProblem) -> FloatArray:

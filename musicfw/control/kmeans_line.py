@@ -87,5 +87,5 @@ KMEANS_LINE = PolicyFactory(
     params=KmeansLineParams,
     build=KmeansLine,
     summary="A baseline without a map: a straight line to the nearest k-means centre.",
-    traits=frozenset({"bounds", "reference"}),
+    traits=frozenset({"bounds", "reference", "relevances"}),
 )

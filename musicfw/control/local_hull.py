@@ -13,7 +13,7 @@ the price of changing each feature.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,10 +50,51 @@ class LocalHull:
     hidden: FloatArray
 
     @property
-    def squared_distances(self) -> FloatArray:
-        """Squared distances within the hull, ``||a − b_i||²``, shape (N, A)."""
+    def squared_lengths(self) -> FloatArray:
+        """``||a − b_i||²``, how far the point is from each prototype, shape (N, A)."""
         offset = self.inside[:, np.newaxis, :] - self.corners
         return np.asarray(np.einsum("nij,nij->ni", offset, offset))
+
+    @property
+    def squared_distances(self) -> FloatArray:
+        """Squared distances within the hull, as the units measure them, shape (N, A)."""
+        return self.squared_lengths
+
+    @property
+    def jacobian(self) -> FloatArray:
+        """``J_i = 2 (a − b_i)``, the gradients of `squared_distances`, shape (N, A, directions)."""
+        return np.asarray(2.0 * (self.inside[:, np.newaxis, :] - self.corners))
+
+    @property
+    def spacing(self) -> FloatArray:
+        """How far the first prototype is from the others, root mean square, shape (N,)."""
+        offset = self.corners - self.corners[:, :1, :]
+        return np.asarray(np.sqrt(np.einsum("nar,nar->n", offset, offset) / offset.shape[1]))
+
+    def curved(self, step: FloatArray) -> FloatArray:
+        """Return what a step (N, directions) adds to the distances beyond ``J Δ``, shape (N, 1).
+
+        ``||Δ||²``, the same to all: exact, for squared distances are quadratic.
+        """
+        return np.asarray(np.einsum("na,na->n", step, step)[:, np.newaxis])
+
+    def including_hidden(self) -> LocalHull:
+        """Return the hull with each point's own normal as one more direction to move in."""
+        # A second projection: what rounding left of the hull would make a normal that is none.
+        in_hull = np.einsum("nad,nd->na", self.basis, self.hidden)
+        hidden = self.hidden - np.einsum("na,nad->nd", in_hull, self.basis)
+        size = np.sqrt(np.einsum("nd,nd->n", hidden, hidden))
+        inside = np.sqrt(np.einsum("na,na->n", self.inside, self.inside))
+        size[size <= 16.0 * np.finfo(np.float64).eps * inside] = 0.0
+        there = (size > 0.0)[:, np.newaxis]
+        unit = np.where(there, hidden / np.where(there, size[:, np.newaxis], 1.0), 0.0)
+        return replace(
+            self,
+            basis=np.concatenate([self.basis, unit[:, np.newaxis, :]], axis=1),
+            corners=np.pad(self.corners, ((0, 0), (0, 0), (0, 1))),
+            inside=np.concatenate([self.inside, size[:, np.newaxis]], axis=1),
+            hidden=np.zeros_like(self.hidden),
+        )
 
 
 def local_hull(points: FloatArray, prototypes: FloatArray) -> LocalHull:
@@ -98,7 +139,7 @@ def local_step(
     cost : ndarray, shape (D,), optional
         Diagonal of C.
     """
-    J = 2.0 * (hull.inside[:, np.newaxis, :] - hull.corners)
+    J = hull.jacobian
     weighted = J * weights[:, :, np.newaxis]
     normal = weighted.transpose(0, 2, 1) @ J
     size = normal.shape[1]

@@ -10,7 +10,8 @@ import numpy as np
 from musicfw.api import BoolArray, FloatArray, IntArray, Move, SteeringProblem
 from musicfw.control.guide import CLOSE, Guide, ranked, way_out
 from musicfw.control.levenberg_marquardt import MOST_DAMPING, accepted, next_damping
-from musicfw.control.local_hull import LocalHull, local_hull, local_step, objective
+from musicfw.control.local_hull import LocalHull, local_step, objective
+from musicfw.control.metric_hull import hull_of
 
 if TYPE_CHECKING:
     from musicfw.control.music import MusicParams
@@ -90,7 +91,7 @@ class LocalWalk:
         # What the bounds left of the step, so that the test is about what would really happen.
         step = np.einsum("nad,nd->na", hull.basis, there - here)
         taken = self._judge(proposal, step)
-        landed = self._landed(rows, hull, distance)
+        landed = self._landed(rows, hull)
         waiting = ~landed
         self._damping[rows[waiting]] = next_damping(
             self._damping[rows[waiting]], taken[waiting], least=self._least
@@ -115,9 +116,9 @@ class LocalWalk:
         size = min(chosen + params.active_units, problem.codebook.units)
         others = np.argsort(distances, axis=1, kind="stable")[:, chosen:size]
         units = np.concatenate([selected, others], axis=1)
-        hull = local_hull(points, problem.codebook.prototypes[units])
+        hull = hull_of(problem.codebook, units, points)
         if params.detail is None:
-            hull = _with_hidden_direction(hull)
+            hull = hull.including_hidden()
         within = hull.squared_distances
         weights = np.full(units.shape, params.preserve_weight)
         weights[:, :chosen] = self._strength[selected]
@@ -134,14 +135,14 @@ class LocalWalk:
             hull, weights=weights, change=change, damping=self._damping[rows], cost=problem.cost
         )
         proposal = _Proposal(points=points, hull=hull, weights=weights, change=change, step=step)
-        return proposal, np.sqrt(within[:, :chosen].min(axis=1))
+        return proposal, np.sqrt(hull.squared_lengths[:, :chosen].min(axis=1))
 
     def _judge(self, proposal: _Proposal, step: FloatArray) -> BoolArray:
         if self._params.step_control == "fixed":
             return np.ones(step.shape[0], dtype=np.bool_)
         hull, weights, change = proposal.hull, proposal.weights, proposal.change
-        linear = 2.0 * np.einsum("nar,nr->na", hull.inside[:, np.newaxis, :] - hull.corners, step)
-        true = linear + np.einsum("na,na->n", step, step)[:, np.newaxis]
+        linear = np.einsum("nar,nr->na", hull.jacobian, step)
+        true = linear + hull.curved(step)
         nothing = np.zeros_like(change)
         before = objective(nothing, nothing, weights=weights, change=change)
         predicted = objective(nothing, linear, weights=weights, change=change)
@@ -161,12 +162,13 @@ class LocalWalk:
         pace = self._first_distance[rows] / (_SHARE_OF_STEPS * self._problem.steps)
         return np.maximum(pace, np.finfo(np.float64).tiny)
 
-    def _landed(self, rows: IntArray, hull: LocalHull, distance: FloatArray) -> BoolArray:
+    def _landed(self, rows: IntArray, hull: LocalHull) -> BoolArray:
         if not self._approaches:
             return np.zeros(rows.shape, dtype=np.bool_)
-        offset = hull.corners - hull.corners[:, :1, :]
-        spacing = np.sqrt(np.einsum("nar,nar->n", offset, offset) / offset.shape[1])
-        return np.asarray(self._guide.on_last(rows) & (distance <= _LANDED * spacing))
+        chosen = self._guide.units_at_once
+        nearest = hull.squared_distances[:, :chosen].min(axis=1)
+        near = np.sqrt(nearest) <= _LANDED * hull.spacing
+        return np.asarray(self._guide.on_last(rows) & near)
 
     def _lost_detail(
         self,
@@ -236,22 +238,4 @@ def _part_to_approach(problem: SteeringProblem) -> SteeringProblem:
         goals=problem.goals[:, toward],
         directions=problem.directions[toward],
         weights=problem.weights[toward],
-    )
-
-
-def _with_hidden_direction(hull: LocalHull) -> LocalHull:
-    """Return the hull with each point's own normal as one more direction to move in."""
-    # A second projection: what rounding left of the hull would make a normal that is none.
-    in_hull = np.einsum("nad,nd->na", hull.basis, hull.hidden)
-    hidden = hull.hidden - np.einsum("na,nad->nd", in_hull, hull.basis)
-    size = _lengths(hidden)
-    size[size <= 16.0 * np.finfo(np.float64).eps * _lengths(hull.inside)] = 0.0
-    there = (size > 0.0)[:, np.newaxis]
-    unit = np.where(there, hidden / np.where(there, size[:, np.newaxis], 1.0), 0.0)
-    return LocalHull(
-        centre=hull.centre,
-        basis=np.concatenate([hull.basis, unit[:, np.newaxis, :]], axis=1),
-        corners=np.pad(hull.corners, ((0, 0), (0, 0), (0, 1))),
-        inside=np.concatenate([hull.inside, size[:, np.newaxis]], axis=1),
-        hidden=np.zeros_like(hull.hidden),
     )

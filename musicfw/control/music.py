@@ -6,7 +6,9 @@ changes δ of the squared distances, weights ω and Tikhonov λ,
     Δ = argmin Σ ω_i (J_i Δ − δ_i)² + λ ||Δ||²,     J_i = 2 (x − w_i)ᵀ
 
 over all units (`musicfw.control.global_walk`) or over the nearest ones
-(`musicfw.control.local_walk`), and is taken only if it lowers the true objective.
+(`musicfw.control.local_walk`), and is taken only if it lowers the true objective. Where units
+measure with relevances R of their own, ``J_i = 2 R_i∘(x − w_i)``
+(`musicfw.control.weighted_walk`, `musicfw.control.metric_hull`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from annotated_types import Ge, Gt, Le
 from musicfw.api import PolicyFactory, SteeringProblem, param
 from musicfw.control.global_walk import GlobalWalk
 from musicfw.control.local_walk import LocalWalk
+from musicfw.control.weighted_walk import WeightedWalk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,8 @@ class Music:
     def begin(self, problem: SteeringProblem) -> GlobalWalk | LocalWalk:
         """Prepare the walk of all points."""
         if self._params.scope == "all" or problem.goals.any():
-            return GlobalWalk(problem, self._params)
+            weighted = problem.codebook.relevances is not None
+            return (WeightedWalk if weighted else GlobalWalk)(problem, self._params)
         return LocalWalk(problem, self._params)
 
 
@@ -107,5 +111,5 @@ MUSIC = PolicyFactory(
     params=MusicParams,
     build=Music,
     summary="Lower the distances to the target's prototypes, keep the others (MUSIC).",
-    traits=frozenset({"bounds", "cost"}),
+    traits=frozenset({"bounds", "cost", "relevances"}),
 )

@@ -63,7 +63,7 @@ def reselected_step(
         columns @ scaled.transpose(0, 2, 1)
     )
     right = factors * np.einsum("nkr,nr->nk", scaled, g)
-    inner = _solved(capacitance, right)
+    inner = solved(capacitance, right)
     step = g * inverse - np.einsum("nk,nkr->nr", inner, scaled)
     norm = np.sqrt(np.einsum("nr,nr->n", step, step))
     if max_step is not None:
@@ -87,7 +87,7 @@ def reselected_step(
     )
 
 
-def _solved(systems: FloatArray, right: FloatArray) -> FloatArray:
+def solved(systems: FloatArray, right: FloatArray) -> FloatArray:
     """Return the solutions (N, k); NaN, a step that no control takes, for a singular system.
 
     Far beyond the map, or with hardly any damping, the system of a point can be singular in double
@@ -98,5 +98,5 @@ def _solved(systems: FloatArray, right: FloatArray) -> FloatArray:
     except np.linalg.LinAlgError:
         if len(systems) == 1:
             return np.full_like(right, np.nan)
-        alone = [_solved(systems[n : n + 1], right[n : n + 1]) for n in range(len(systems))]
+        alone = [solved(systems[n : n + 1], right[n : n + 1]) for n in range(len(systems))]
         return np.concatenate(alone)

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from musicfw.api import BoolArray, Codebook, FloatArray, IntArray
-from musicfw.geometry import squared_distances
+from musicfw.geometry import prototype_squared_distances
 
 Route = Literal["direct", "lattice", "core"]
 
@@ -46,7 +46,7 @@ def routes(
     nearest = units[distances[:, units].argmin(axis=1)]
     if route == "direct" or units.size == codebook.units:
         return tuple(np.array([unit]) for unit in nearest)
-    between = squared_distances(codebook.prototypes, codebook.prototypes)
+    between = prototype_squared_distances(codebook.prototypes, codebook.relevances)
     graph = _graph(codebook, between)
     if route == "lattice":
         onward = _onward(graph, units)

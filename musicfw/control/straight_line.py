@@ -8,7 +8,12 @@ import numpy as np
 
 from musicfw.api import BoolArray, FloatArray, Move, NoParams, PolicyFactory, SteeringProblem
 from musicfw.control.guide import ranked
+from musicfw.gauss_newton import refined
 from musicfw.geometry import centred_system
+from musicfw.lifted import LiftedSystem, lifted_system
+
+# Relative misfit up to which a point has the activations of the target.
+_TOLERANCE = 1e-6
 
 
 @dataclass(slots=True)
@@ -67,10 +72,17 @@ def line_to(problem: SteeringProblem, ends: FloatArray) -> Line:
 
 def _points_with(problem: SteeringProblem) -> FloatArray:
     """Return the points whose activations are the goals, shape (N, D)."""
-    system = centred_system(problem.codebook.prototypes[problem.units])
+    book, units = problem.codebook, problem.units
+    if book.relevances is None:
+        system = centred_system(book.prototypes[units])
+    else:
+        system = lifted_system(book.prototypes[units], book.relevances[units])
     rhs, _ = system.right_hand_side(problem.goals)
     spectral = system.left.T @ rhs / system.singular_values[:, np.newaxis]
-    return np.asarray(system.centroid + (system.right @ spectral).T)
+    u = np.ascontiguousarray((system.right @ spectral).T)
+    if isinstance(system, LiftedSystem):
+        u = refined(system, u, problem.goals, steps=True, tolerance=_TOLERANCE).u
+    return np.asarray(system.centroid + u)
 
 
 STRAIGHT_LINE = PolicyFactory(
@@ -78,5 +90,5 @@ STRAIGHT_LINE = PolicyFactory(
     params=NoParams,
     build=lambda params: StraightLine(),
     summary="The baseline: equal steps along a straight line to the nearest target prototype.",
-    traits=frozenset({"bounds"}),
+    traits=frozenset({"bounds", "relevances"}),
 )

@@ -11,7 +11,7 @@ import musicfw as mf
 from musicfw.api import PolicyFactory
 from musicfw.control.global_walk import GlobalWalk
 from musicfw.control.local_hull import local_hull, local_step
-from musicfw.control.local_walk import LocalWalk, _with_hidden_direction
+from musicfw.control.local_walk import LocalWalk
 from musicfw.control.music import MusicParams
 from musicfw.control.reselected import reselected_step
 from musicfw.control.spectral import spectral_system, to_spectral
@@ -112,7 +112,7 @@ def test_with_the_hidden_direction_a_local_step_is_the_dual_solution(seed, shape
     point = 1.5 * rng.normal(size=(1, shape[1]))
     omega = rng.uniform(0.5, 20.0, size=(1, shape[0]))
     change = rng.normal(size=omega.shape)
-    hull = _with_hidden_direction(local_hull(point, active))
+    hull = local_hull(point, active).including_hidden()
     step = local_step(hull, weights=omega, change=change, damping=np.array([damping]))
     # math.md 3c: Δ = Jᵀ y, (J Jᵀ + λ Ω⁻¹) y = δ, from distances alone.
     J = 2.0 * (point - active[0])
@@ -134,9 +134,7 @@ def test_a_point_in_the_hull_gets_a_direction_orthogonal_to_it_or_none(seed):
     active = rng.normal(size=(1, 5, 12))
     share = rng.dirichlet(np.ones(5))
     offset = 10.0 ** -rng.integers(0, 18) * rng.normal(size=12)
-    hull = _with_hidden_direction(
-        local_hull(share @ active[0:1, :][0] + offset[np.newaxis], active)
-    )
+    hull = local_hull(share @ active[0] + offset[np.newaxis], active).including_hidden()
     basis = hull.basis[0][hull.basis[0].any(axis=1)]
     _, condition = hull_directions(active[0])
     np.testing.assert_allclose(basis @ basis.T, np.eye(len(basis)), atol=50 * EPS * condition**2)
