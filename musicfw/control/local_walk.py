@@ -66,6 +66,7 @@ class LocalWalk:
         self._damping = np.full(count, self._least)
         self._progress = np.zeros(count)
         self._settled = np.zeros(count, dtype=np.bool_)
+        self._carried = np.zeros(problem.points.shape)
         self._first_distance = np.full(count, np.nan)
         self._strength = np.full(problem.codebook.units, params.selected_weight)
         self._strength[problem.units] *= problem.weights
@@ -101,6 +102,7 @@ class LocalWalk:
         if self._params.max_step is not None:
             lost = _shortened(lost, self._params.max_step - _lengths(moved - here))
         moved = self._within_bounds(moved - lost)
+        self._carried[rows] = hull.hidden - lost
         self._points[rows] = np.where(moved == here, here, moved)
         self._settle(rows, moved - here, taken, landed)
 
@@ -108,7 +110,7 @@ class LocalWalk:
         """Return the step among the active prototypes, and the distance to the waypoint."""
         problem, params = self._problem, self._params
         points = self._points[rows]
-        distances = ranked(problem, points, rows)
+        distances = self._ranked(rows)
         nearness = distances / np.maximum(distances.min(axis=1, keepdims=True), _TINY)
         selected = self._guide.select(rows, distances)
         chosen = selected.shape[1]
@@ -136,6 +138,20 @@ class LocalWalk:
         )
         proposal = _Proposal(points=points, hull=hull, weights=weights, change=change, step=step)
         return proposal, np.sqrt(hull.squared_lengths[:, :chosen].min(axis=1))
+
+    def _ranked(self, rows: IntArray) -> FloatArray:
+        """Return squared distances (n, M) that tell which prototypes are near.
+
+        The hidden part that a point carries along is as far from all prototypes. Units that find
+        it irrelevant would look near for no other reason: it counts alike for all of them.
+        """
+        problem, points = self._problem, self._points[rows]
+        if problem.codebook.relevances is None:
+            return ranked(problem, points, rows)
+        carried = self._carried[rows]
+        length2 = np.einsum("nd,nd->n", carried, carried)
+        counted = problem.codebook.relevances.mean() * length2
+        return ranked(problem, points - carried, rows) + counted[:, np.newaxis]
 
     def _judge(self, proposal: _Proposal, step: FloatArray) -> BoolArray:
         if self._params.step_control == "fixed":

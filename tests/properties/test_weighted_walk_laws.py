@@ -275,3 +275,13 @@ def test_freezing_all_that_matters_to_a_unit_is_refused():
     codebook = replace(codebook, relevances=relevances)
     with pytest.raises(mf.UsageError, match="frozen: every feature that matters to unit 4 is"):
         mf.steer(codebook, points, target=mf.Target.units([0]), frozen=[2])
+
+
+def test_what_a_point_carries_along_holds_it_up_at_no_waypoint():
+    rng = np.random.default_rng(0)
+    codebook, points = drawn(0, dimension=40, points=20)
+    relevances = rng.choice([0.05, 2.0], size=(25, 40))
+    codebook = replace(codebook, relevances=relevances)
+    target = mf.Target.path([0, 6, 12, 18, 24])
+    path = mf.steer(codebook, 3.0 * points, target=target, steps=300, max_step=1.0)
+    assert path.reached.all()
