@@ -142,16 +142,19 @@ class LocalWalk:
     def _ranked(self, rows: IntArray) -> FloatArray:
         """Return squared distances (n, M) that tell which prototypes are near.
 
-        The hidden part that a point carries along is as far from all prototypes. Units that find
-        it irrelevant would look near for no other reason: it counts alike for all of them.
+        Where units measure differently, some would look near only because the hidden part h that a
+        point carries along does not matter to them. So what h adds counts with the mean relevance:
+        ``d_i(p) + r (||x − w_i||² − ||p − w_i||²)``, p = x − h.
         """
         problem, points = self._problem, self._points[rows]
-        if problem.codebook.relevances is None:
+        book, hidden = problem.codebook, self._carried[rows]
+        if book.relevances is None:
             return ranked(problem, points, rows)
-        carried = self._carried[rows]
-        length2 = np.einsum("nd,nd->n", carried, carried)
-        counted = problem.codebook.relevances.mean() * length2
-        return ranked(problem, points - carried, rows) + counted[:, np.newaxis]
+        place = points - hidden
+        added = np.einsum("nd,nd->n", hidden, points + place)[:, np.newaxis]
+        added = added - 2.0 * hidden @ book.prototypes.T
+        there = ranked(problem, place, rows) + book.relevances.mean() * added
+        return np.asarray(np.maximum(there, 0.0))
 
     def _judge(self, proposal: _Proposal, step: FloatArray) -> BoolArray:
         if self._params.step_control == "fixed":
