@@ -114,10 +114,26 @@ def check(spec: Path, overrides: tuple[str, ...], no_plugin: tuple[str, ...]) ->
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of records.")
+@click.option(
+    "--check",
+    metavar="NAME",
+    help="Run the conformance kit on what NAME means: something provided, or a whole plugin.",
+)
 @_NO_PLUGIN
-def plugins(as_json: bool, no_plugin: tuple[str, ...]) -> None:
-    """List every plugin, what it provides, and why it is not usable if it is not."""
-    records = load_registry(block=no_plugin).records
+def plugins(as_json: bool, check: str | None, no_plugin: tuple[str, ...]) -> None:
+    """List every plugin, what it provides, and why it is not usable if it is not.
+
+    With --check, tell instead which laws it keeps; the exit code is 3 if it breaks one.
+    """
+    registry = load_registry(block=no_plugin)
+    if check is not None:
+        try:
+            from musicfw.testing.command import tell_checked
+        except ModuleNotFoundError as err:
+            hint = "which is not installed; pip install 'musicfw[testing]'"
+            raise UsageError(f"--check: needs {err.name}, {hint}") from err
+        sys.exit(tell_checked(registry, check, console=_OUT, as_json=as_json))
+    records = registry.records
     if as_json:
         keys = ("distribution", "version", "entry_point", "module", "state", "provides", "error")
         rows = [{key: getattr(record, key) for key in keys} for record in records]

@@ -48,7 +48,6 @@ def check_plugin(
     *,
     options: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
-    progress: Callable[[str], None] | None = None,
 ) -> tuple[CheckRecord, ...]:
     """Run every check of a kind on a plugin and return what became of each.
 
@@ -63,8 +62,6 @@ def check_plugin(
     expected_failures : mapping of str to str, optional
         Reasons by the names of the checks that are known to fail. A check of them that passes is an
         ``unexpected-pass``, which is not good either.
-    progress : callable, optional
-        ``progress(name)`` before each check.
 
     Returns
     -------
@@ -79,12 +76,7 @@ def check_plugin(
     checks, subject = checks_of(kind), subject_of(kind, factory, options)
     expected = known_only(expected_failures, (check.name for check in checks))
     _ = subject.params  # options that are refused are the caller's mistake, not the plugin's
-    records = []
-    for check in checks:
-        if progress is not None:
-            progress(check.name)
-        records.append(record_of(check, subject, expected.get(check.name)))
-    return tuple(records)
+    return tuple(record_of(check, subject, expected.get(check.name)) for check in checks)
 
 
 def plugin_checks(
