@@ -12,6 +12,10 @@ Three doors to one set of checks, for each kind of plugin. In a test file::
 in a script ``check_solver(MINE)``, which returns records, and ``solver_checks(MINE)``, which yields
 (name, callable). The traits of a factory select the checks.
 
+For tests of your own there are Hypothesis strategies (`codebooks`, `points_for`, `run_specs`, …),
+and with ``pytest_plugins = ["musicfw.testing"]`` in conftest.py the fixtures
+``registry_of(*modules)`` and ``run_yaml(text)``.
+
 Needs hypothesis: ``pip install 'musicfw[testing]'``.
 """
 
@@ -35,6 +39,7 @@ from musicfw.testing.doors import (
     solver_checks,
 )
 from musicfw.testing.kit import CheckFailure, CheckRecord, CheckSkipped, CheckStatus
+from musicfw.testing.spec_strategies import BrokenSpec, broken_run_specs, run_specs
 from musicfw.testing.strategies import (
     activations,
     codebooks,
@@ -43,13 +48,18 @@ from musicfw.testing.strategies import (
     points_for,
 )
 
+# What ``pytest_plugins = ["musicfw.testing"]`` leads to: the fixtures registry_of and run_yaml.
+pytest_plugins = ["musicfw.testing.fixtures"]
+
 __all__ = [
+    "BrokenSpec",
     "CheckFailure",
     "CheckRecord",
     "CheckSkipped",
     "CheckStatus",
     "activations",
     "backend_checks",
+    "broken_run_specs",
     "check_backend",
     "check_dataset",
     "check_plugin",
@@ -67,5 +77,6 @@ __all__ = [
     "plugin_checks",
     "points_for",
     "policy_checks",
+    "run_specs",
     "solver_checks",
 ]

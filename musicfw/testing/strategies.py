@@ -22,6 +22,7 @@ from musicfw.lattice import Lattice
 __all__ = [
     "activations",
     "codebooks",
+    "conditioned_prototypes",
     "ill_conditioned_codebooks",
     "lattices",
     "orthogonal",
@@ -43,8 +44,8 @@ def integers(rows: int, columns: int, *, largest: int) -> SearchStrategy[IntArra
 
 
 @st.composite
-def lattices(draw: DrawFn, *, largest: int = 6, toroidal: bool | None = None) -> Lattice:
-    """Return lattices of both topologies, planar and toroidal, from one unit up.
+def lattices(draw: DrawFn, *, largest: int = 6) -> Lattice:
+    """Return lattices of both topologies, planar, cylindrical and toroidal, from one unit up.
 
     Parameters
     ----------
@@ -52,15 +53,14 @@ def lattices(draw: DrawFn, *, largest: int = 6, toroidal: bool | None = None) ->
         Given by Hypothesis.
     largest : int
         Greatest number of rows and columns; a hexagonal torus may have one row more.
-    toroidal : bool, optional
-        Only lattices that are, or are not, a torus.
     """
     topology: Any = draw(st.sampled_from(["rectangular", "hexagonal"]))
-    torus = draw(st.booleans()) if toroidal is None else toroidal
+    borders = draw(st.sampled_from(["planar", "cylindrical", "toroidal"]))
     rows, columns = draw(st.integers(1, largest)), draw(st.integers(1, largest))
-    if topology == "hexagonal" and torus:
+    if topology == "hexagonal" and borders == "toroidal":
         rows += rows % 2
-    return Lattice(rows=rows, columns=columns, topology=topology, toroidal=torus)
+    joined = {} if borders == "planar" else {borders: True}
+    return Lattice(rows=rows, columns=columns, topology=topology, **joined)
 
 
 @st.composite
@@ -145,10 +145,17 @@ def ill_conditioned_codebooks(
     dimension = draw(st.integers(min_dim, max_dim))
     units = draw(st.integers(dimension + 1, 2 * dimension + 2))
     rng = np.random.default_rng(draw(seeds()))
+    return Codebook(prototypes=conditioned_prototypes(rng, units, dimension, condition=condition))
+
+
+def conditioned_prototypes(
+    rng: np.random.Generator, units: int, dimension: int, *, condition: float
+) -> FloatArray:
+    """Return random centred prototypes (units, dimension) with this condition number."""
     left, _ = np.linalg.qr(rng.normal(size=(units, dimension)))
     left, _ = np.linalg.qr(left - left.mean(axis=0))
     sigma = np.geomspace(1.0, 1.0 / condition, dimension)
-    return Codebook(prototypes=(left * sigma) @ orthogonal(rng, dimension).T)
+    return np.asarray((left * sigma) @ orthogonal(rng, dimension).T)
 
 
 def orthogonal(rng: np.random.Generator, size: int) -> FloatArray:

@@ -10,29 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import musicfw as mf
-
-EPS = float(np.finfo(np.float64).eps)
-# LAPACK-style test ratio: a backward-stable solver stays near 3, normal equations exceed it by
-# the condition number.
-RATIO = 50.0
+from musicfw.testing.strategies import conditioned_prototypes, orthogonal
+from musicfw.testing.tolerances import EPS, RATIO
 
 seeds = st.integers(0, 2**32 - 1)
 scales = st.sampled_from([1e-6, 1e-3, 1.0, 1e3, 1e6])
 offsets = st.sampled_from([0.0, 1.0, 1e3, 1e6])
-
-
-def orthogonal(rng, size):
-    q, r = np.linalg.qr(rng.normal(size=(size, size)))
-    return q * np.sign(np.diag(r))
-
-
-def conditioned_prototypes(rng, units, dimension, condition):
-    """Return centred prototypes of full affine rank with a given condition number."""
-    left, _ = np.linalg.qr(rng.normal(size=(units, dimension)))
-    left -= left.mean(axis=0)
-    left, _ = np.linalg.qr(left)
-    sigma = np.geomspace(1.0, 1.0 / condition, dimension)
-    return (left * sigma) @ orthogonal(rng, dimension).T
 
 
 def bound(prototypes, points, posed_sigma_min):
@@ -76,7 +59,7 @@ def test_affinely_independent_prototypes_recover_every_point_exactly(
 @given(seed=seeds, exponent=st.floats(0.0, 6.0), dimension=st.integers(2, 20))
 def test_the_error_grows_no_faster_than_the_condition_number(seed, exponent, dimension):
     rng = np.random.default_rng(seed)
-    prototypes = conditioned_prototypes(rng, 2 * dimension + 2, dimension, 10.0**exponent)
+    prototypes = conditioned_prototypes(rng, 2 * dimension + 2, dimension, condition=10.0**exponent)
     points = rng.normal(size=(8, dimension)) / np.sqrt(dimension)
     codebook = mf.Codebook(prototypes=prototypes)
     inverted = mf.invert(codebook, codebook.squared_distances(points))

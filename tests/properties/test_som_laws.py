@@ -13,21 +13,11 @@ from musicfw.lattice import Lattice
 from musicfw.som import MINISOM, NATIVE, quality
 from musicfw.som.neighbourhoods import gaussian_neighbourhood
 from musicfw.som.statistics import statistics, update
+from musicfw.testing import lattices
 
 EPS = np.finfo(np.float64).eps
 SEEDS = st.integers(0, 2**32 - 1)
 FEW = settings(max_examples=30, deadline=None)
-
-
-@st.composite
-def lattices(draw, largest=6):
-    topology = draw(st.sampled_from(["rectangular", "hexagonal"]))
-    borders = draw(st.sampled_from([{}, {"cylindrical": True}, {"toroidal": True}]))
-    rows = draw(st.integers(1, largest))
-    if topology == "hexagonal" and "toroidal" in borders:
-        rows += rows % 2
-    columns = draw(st.integers(1, largest))
-    return Lattice(rows=rows, columns=columns, topology=topology, **borders)
 
 
 def fit(points, lattice, *, factory=NATIVE, seed=0, **params):

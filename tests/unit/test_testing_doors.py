@@ -130,3 +130,51 @@ def test_musicfw_and_its_command_line_do_without_the_kit():
     code = "import musicfw, musicfw.cli, sys; print({'hypothesis', 'pytest'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+PLUGIN_TEST = """
+import numpy as np
+from types import SimpleNamespace
+from musicfw.api import NoParams, RawSolution, SolverFactory, hookimpl
+
+class Pinv:
+    def factorise(self, system):
+        self.inverse = np.linalg.pinv(system.matrix)
+        return self
+
+    def solve(self, rhs):
+        return RawSolution(coordinates=self.inverse @ rhs)
+
+@hookimpl
+def musicfw_solvers():
+    build = lambda params: Pinv()
+    return [SolverFactory(name="pinv", params=NoParams, build=build, summary="By pinv.")]
+
+PLUGIN = SimpleNamespace(__name__="mine", musicfw_solvers=musicfw_solvers)
+SPEC = '''
+data: {use: gaussian-mixture, with: {points: 40}}
+map: {lattice: {rows: 3, columns: 3}, with: {epochs: 2}}
+invert: [{use: pinv}]
+report: {figures: false}
+'''
+
+def test_a_run_uses_a_solver_that_is_not_installed(registry_of, run_yaml):
+    registry = registry_of(PLUGIN)
+    first = run_yaml(SPEC, registry=registry)
+    again = run_yaml(SPEC, registry=registry, overrides=["seed=1"])
+    assert first.metrics["invert"]["pinv"]["max_relative_error"] < 1e-9
+    assert again.directory != first.directory
+"""
+
+
+def test_the_fixtures_come_with_one_line(tmp_path):
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["musicfw.testing"]', encoding="utf-8")
+    (tmp_path / "test_mine.py").write_text(PLUGIN_TEST, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
