@@ -67,6 +67,13 @@ def test_every_example_spec_is_valid(spec):
     load_spec(spec, registry=mf.Registry.from_modules())
 
 
+def test_every_picture_of_the_site_is_made_by_the_script_that_it_names():
+    pytest.importorskip("sklearn", reason="the script takes its data from there")
+    script = module_at(DOCS / "make_images.py")
+    made = {f"{name}.png" for name in (*script.PICTURES, *script.FROM_RUNS)}
+    assert {path.name for path in (DOCS / "images").iterdir()} == made
+
+
 LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\(([^)\s]+)\)")
 
 
