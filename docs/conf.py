@@ -35,6 +35,9 @@ html_math_renderer = "mathml"
 # In docstrings `name` stands for the object of that name, where there is one.
 default_role = "py:obj"
 autosummary_generate = True
+# A module's page lists its __all__, wherever the names are defined.
+autosummary_imported_members = True
+autosummary_ignore_module_all = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False

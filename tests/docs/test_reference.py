@@ -95,7 +95,6 @@ MODULES = [
     "musicfw",
     "musicfw.api",
     "musicfw.plot",
-    "musicfw.testing",
     "musicfw.sklearn",
     "musicfw.augment",
 ]
@@ -115,6 +114,12 @@ def test_every_public_name_is_in_the_api_reference(name):
     assert {f"{name}.{n}" for n in public - passed_on} - listed == set()
     assert all(f"`{n}`" in page("api.md") for n in passed_on)
     assert {n for n in listed if n.rpartition(".")[0] == name} <= {f"{name}.{n}" for n in public}
+
+
+def test_the_checks_for_plugins_have_a_page_that_lists_all_of_them():
+    assert "\n   musicfw.testing\n" in page("api.md")
+    template = REFERENCE.parent / "_templates" / "autosummary" / "module.rst"
+    assert "functions + classes + exceptions" in template.read_text(encoding="utf-8")
 
 
 def test_the_summaries_of_public_names_are_sentences():
