@@ -113,6 +113,7 @@ def test_every_public_name_is_in_the_api_reference(name):
     passed_on |= {n for n in public if n.endswith("Array")}
     assert {f"{name}.{n}" for n in public - passed_on} - listed == set()
     assert all(f"`{n}`" in page("api.md") for n in passed_on)
+    listed -= {"musicfw.testing"}  # a page of its own
     assert {n for n in listed if n.rpartition(".")[0] == name} <= {f"{name}.{n}" for n in public}
 
 
