@@ -29,6 +29,10 @@ _HOW_TO_READ = {
     "prototype_images": "Each image is what its unit stands for: neighbours should look alike.",
     "component_planes": "Each panel shows one feature of the prototypes in the units of the data, "
     "over the same cells: features whose panels look alike vary together.",
+    "relevance_map": "Each row is a unit, dark in the features in which its points agree with each "
+    "other: rows that are dark in different places lie in different subspaces.",
+    "relevance_images": "Each image is a unit, dark in the pixels in which its points agree with "
+    "each other (also because all data do, at a border): what counts when it measures distances.",
     "training_curve": "The quantization error (mean distance to the best matching unit) should "
     "level out by the end, while the neighbourhood's radius shrinks.",
     "singular_values": "As many dimensions can be recovered as there are singular values above the "
@@ -145,9 +149,25 @@ def map_figures(inputs: ReportInputs) -> Iterator[Figure]:
                 scaling = Scaling.identity(trained.dimension)
             draw = partial(plot.component_planes, planes, scaling=scaling, feature_names=names)
             yield _figure("component_planes", draw, alt="Values of features over the map")
+    if book.relevances is not None:
+        yield _relevance_figure(inputs, image_shape)
     if "quantization_error" in trained.history:
         draw = partial(plot.training_curve, trained.history)
         yield _figure("training_curve", draw, alt="Quantization error and radius by epoch")
+
+
+def _relevance_figure(inputs: ReportInputs, image_shape: tuple[int, int] | None) -> Figure:
+    book = inputs.result.map.codebook
+    assert book.relevances is not None
+    alt = "Relevance of each feature to each unit"
+    # Of a map in the space of an embedding the features are no pixels, and have no names.
+    in_data = book.dimension == inputs.dataset.points.shape[1]
+    if image_shape is not None and in_data:
+        draw = partial(plot.relevance_images, book, image_shape=image_shape)
+        return _figure("relevance_images", draw, alt=alt)
+    names = feature_names(inputs) if in_data else None
+    draw = partial(plot.relevance_map, book, feature_names=names)
+    return _figure("relevance_map", draw, alt=alt)
 
 
 def feature_names(inputs: ReportInputs) -> tuple[str, ...] | None:

@@ -28,6 +28,7 @@ from musicfw.plot.paths import (
     target_distances,
 )
 from musicfw.plot.plane import paths_in_plane
+from musicfw.plot.relevances import relevance_images, relevance_map
 
 __all__ = [
     "cell_polygons",
@@ -45,6 +46,8 @@ __all__ = [
     "paths_on_map",
     "png_bytes",
     "prototype_images",
+    "relevance_images",
+    "relevance_map",
     "singular_values",
     "target_distances",
     "training_curve",

@@ -271,6 +271,29 @@ def mosaic(images: FloatArray, *, tops: npt.ArrayLike, lefts: npt.ArrayLike) -> 
     return canvas
 
 
+def unit_mosaic(images: FloatArray, lattice: Lattice | None) -> FloatArray:
+    """Return one canvas with the image (h, w) of each of M units at its place, NaN between them.
+
+    On a hexagonal lattice odd rows are shifted by half an image. Without a lattice the units stand
+    in rows, in their order.
+    """
+    units, _, width = images.shape
+    gap = max(1, width // 12)
+    gap += (width + gap) % 2  # an even pitch can be halved
+    columns = int(np.ceil(np.sqrt(units))) if lattice is None else lattice.columns
+    row, column = np.divmod(np.arange(units), columns)
+    lefts = column * (width + gap)
+    if lattice is not None and lattice.topology == "hexagonal":
+        lefts += (row % 2) * (width + gap) // 2
+    return mosaic(images, tops=row * (images.shape[1] + gap), lefts=lefts)
+
+
+def mosaic_size(canvas: FloatArray) -> tuple[float, float]:
+    """Return a figure size in inches for a mosaic with a title."""
+    scale = min(7.0 / canvas.shape[1], 7.0 / canvas.shape[0], 0.06)
+    return max(5.0, canvas.shape[1] * scale), max(1.6, canvas.shape[0] * scale + 0.5)
+
+
 def with_gaps(name: str, *, colour: str = "white") -> Colormap:
     """Return a colour map that shows NaN in ``colour``."""
     return mpl.colormaps[name].with_extremes(bad=colour)

@@ -28,7 +28,7 @@ from musicfw.plot.canvas import (
     kind_colours,
     lattice_extent,
     lattice_size,
-    mosaic,
+    mosaic_size,
     new_axes,
     new_figure,
     plain_legend,
@@ -36,6 +36,7 @@ from musicfw.plot.canvas import (
     set_title,
     shortened,
     tidy,
+    unit_mosaic,
     with_gaps,
     write_in_cells,
 )
@@ -135,18 +136,9 @@ def prototype_images(
     ax : Axes, optional
         Where to draw; a new figure by default.
     """
-    height, width = image_shape
-    gap = max(1, width // 12)
-    gap += (width + gap) % 2  # an even pitch can be halved
-    row, column = np.divmod(np.arange(lattice.units), lattice.columns)
-    lefts = column * (width + gap)
-    if lattice.topology == "hexagonal":
-        lefts += (row % 2) * (width + gap) // 2
-    images = prototypes.reshape(-1, height, width)
-    canvas = mosaic(images, tops=row * (height + gap), lefts=lefts)
-    scale = min(7.0 / canvas.shape[1], 7.0 / canvas.shape[0], 0.06)
-    size = (max(5.0, canvas.shape[1] * scale), max(1.6, canvas.shape[0] * scale + 0.5))
-    ax = new_axes(ax, size=size)
+    images = prototypes.reshape(-1, *image_shape)
+    canvas = unit_mosaic(images, lattice)
+    ax = new_axes(ax, size=mosaic_size(canvas))
     ax.imshow(canvas, cmap=with_gaps("gray"), **colour_limits(images))  # type: ignore[arg-type]
     ax.set_axis_off()
     set_title(ax, f"Prototypes\n{describe(lattice)}")
