@@ -103,6 +103,16 @@ def column_moments(matrix: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     return mean, np.sqrt(total / rows)
 
 
+def read_only_csr(matrix: Any) -> Any:
+    """Return a view of a CSR array that cannot be written to."""
+    from scipy.sparse import csr_array
+
+    views = tuple(array.view() for array in arrays_of(matrix))
+    for view in views:
+        view.flags.writeable = False
+    return csr_array(views, shape=matrix.shape, copy=False)
+
+
 def columns_divided(matrix: Any, scale: npt.NDArray[Any]) -> Any:
     """Return a CSR array with every column divided by its scale (D,); itself if all are 1."""
     from scipy.sparse import csr_array

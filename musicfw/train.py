@@ -41,7 +41,7 @@ from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.som.clusters import cluster_units
 from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import labels_of_units
-from musicfw.sparse import arrays_of, columns_divided, is_sparse
+from musicfw.sparse import arrays_of, columns_divided, is_sparse, read_only_csr
 from musicfw.types import TrainedMap
 
 
@@ -170,11 +170,13 @@ def train(
     if lattice is None:
         lattice = suggested_lattice(along, rng=_generator(seed))
     problem = TrainingProblem(
-        points=along if sparse else read_only(along),
+        points=read_only_csr(along) if sparse else read_only(along),
         lattice=lattice,
         rng=_generator(seed),
         progress=unblamed(progress or (lambda done, total: None)),
-        initial=None if initial is None else _initial(initial, lattice, fitted, importance, shift),
+        initial=None
+        if initial is None
+        else _initial(initial, lattice, fitted, importance, shift, names=names),
         weights=None if weights is None else _weights(weights, points.shape[0], chosen),
         missing=gaps,
     )
@@ -337,9 +339,11 @@ def _initial(
     scaling: Scaling,
     importance: FloatArray | None,
     shift: FloatArray,
+    *,
+    names: tuple[str, ...] | None,
 ) -> FloatArray:
     dimension = scaling.offset.shape[0]
-    prototypes = as_matrix(initial, name="initial", columns=dimension)
+    prototypes = as_matrix(initial, name="initial", columns=dimension, column_names=names)
     if prototypes.shape[0] != lattice.units:
         raise UsageError(
             f"initial: expected {lattice.units} rows, one prototype per unit of the lattice, got "

@@ -15,6 +15,7 @@ from musicfw.testing import (
     solver_accuracy,
     solver_contract,
     solver_equivariance,
+    sparse_laws,
 )
 from musicfw.testing.kit import (
     Check,
@@ -29,7 +30,7 @@ from musicfw.testing.kit import (
 
 CHECKS: tuple[Check, ...] = (
     *checks_in(factory_laws, solver_accuracy, solver_equivariance, solver_contract),
-    *checks_in(backend_laws, policy_laws, dataset_laws),
+    *checks_in(backend_laws, sparse_laws, policy_laws, dataset_laws),
 )
 """Every check of the kit."""
 

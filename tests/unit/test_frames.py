@@ -35,6 +35,14 @@ def test_a_frame_trains_the_map_of_its_array_and_gives_the_names(library):
 
 
 @LIBRARIES
+def test_first_prototypes_in_a_frame_are_taken_by_name_too(library):
+    other = frame(library, POINTS[:12, ::-1], NAMES[::-1])
+    expected = mf.train(POINTS, lattice=LATTICE, initial=POINTS[:12])
+    found = mf.train(frame(library), lattice=LATTICE, initial=other)
+    assert expected.codebook.prototypes.tobytes() == found.codebook.prototypes.tobytes()
+
+
+@LIBRARIES
 def test_names_given_with_a_frame_choose_its_columns(library):
     expected = mf.train(POINTS[:, [2, 0]], lattice=LATTICE)
     found = mf.train(frame(library), lattice=LATTICE, feature_names=["mass", "age"])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import musicfw as mf
 from musicfw import geometry
+from musicfw.api import BackendFactory, NoParams
 from musicfw.errors import DataError, UsageError
 from musicfw.scaling import fit_scaling
 from musicfw.som import quality
@@ -90,6 +91,25 @@ def test_entries_that_stand_twice_add_up_and_the_input_is_left_alone():
     found = trained.squared_distances(twice)
     np.testing.assert_allclose(trained.squared_distances(once), found, rtol=0, atol=1e-12)
     assert twice.nnz == 4
+
+
+def test_a_backend_cannot_write_into_the_callers_matrix():
+    class Writes:
+        def fit(self, problem):
+            problem.points.data[:] = 0.0
+
+    X = scipy.sparse.csr_array(documents()[0])
+    before = X.toarray()
+    factory = BackendFactory(
+        name="writes",
+        params=NoParams,
+        build=lambda params: Writes(),
+        summary="Writes.",
+        traits=frozenset({"sparse"}),
+    )
+    with pytest.raises(mf.PluginError, match="read-only"):
+        mf.train(X, lattice=LATTICE, backend=factory)
+    np.testing.assert_array_equal(before, X.toarray())
 
 
 @pytest.mark.parametrize("initialization", ["pca", "sample", "k-means++"])

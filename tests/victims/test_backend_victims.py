@@ -183,6 +183,24 @@ class GapsAreZeros(Fine):
         return np.nan_to_num(points), weights
 
 
+class ZerosAreGaps(Fine):
+    def data(self, problem):
+        if isinstance(problem.points, np.ndarray):
+            return super().data(problem)
+        points = problem.points.toarray()
+        means = points.sum(axis=0) / np.maximum((points != 0).sum(axis=0), 1)
+        return np.where(points == 0.0, means, points), np.ones(len(points))
+
+
+class EmptiesTheMatrix(Fine):
+    def data(self, problem):
+        if isinstance(problem.points, np.ndarray):
+            return super().data(problem)
+        points = problem.points.toarray()
+        problem.points.data[:] = 0.0
+        return points, np.ones(len(points))
+
+
 class Half:
     """Half of the features, as an embedding."""
 
@@ -250,6 +268,16 @@ VICTIMS = [
     (factory(ForgetsTheEpoch, "resumable"), "resumes_where_it_stopped", "expected the same bytes"),
     (factory(EightBits, "float32"), "float32_data_are_taken", "expected a quantization error"),
     (factory(GapsAreZeros, "missing"), "gaps_are_not_values", "expected feature "),
+    (
+        factory(ZerosAreGaps, "sparse"),
+        "sparse_data_are_their_dense_array",
+        "expected a quantization error of ",
+    ),
+    (
+        factory(EmptiesTheMatrix, "sparse"),
+        "sparse_data_are_their_dense_array",
+        "expected problem.points unchanged",
+    ),
     (
         factory(Embedded, "embedding"),
         "embedding_fits_the_prototypes",
