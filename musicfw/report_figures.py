@@ -17,15 +17,21 @@ from musicfw.arrays import FloatArray, IntArray
 from musicfw.codebook import Codebook
 from musicfw.dataset import Dataset, Scaling
 from musicfw.evaluate import Evaluation
+from musicfw.lattice import Lattice
 from musicfw.types import RunResult, Trajectory
 
 _HOW_TO_READ = {
     "u_matrix": "Each cell is a unit, bright where its prototype differs from its neighbours': "
-    "bright ridges are borders between groups, dark plains are groups.",
+    "bright ridges are borders between groups, dark plains are groups; lines, if there are any, "
+    "part the clusters that the map was divided into.",
+    "interstitial_u_matrix": "Between the units (white dots) each cell shows how far apart two "
+    "neighbours are: a bright line is a border that runs between units.",
     "hit_map": "The number in a cell is how many training points have this unit as their best "
     "match; grey cells have none.",
     "label_map": "Each cell carries the label that most of its training points have: labels that "
     "form connected areas are well separated by the map.",
+    "class_pies": "Each pie shows the labels of a unit's training points, its area how many there "
+    "are: pies of one colour in a connected area are a label that the map separates well.",
     "prototype_images": "Each image is what its unit stands for: neighbours should look alike.",
     "component_planes": "Each panel shows one feature of the prototypes in the units of the data, "
     "over the same cells: features whose panels look alike vary together.",
@@ -33,8 +39,9 @@ _HOW_TO_READ = {
     "other: rows that are dark in different places lie in different subspaces.",
     "relevance_images": "Each image is a unit, dark in the pixels in which its points agree with "
     "each other (also because all data do, at a border): what counts when it measures distances.",
-    "training_curve": "The quantization error (mean distance to the best matching unit) should "
-    "level out by the end, while the neighbourhood's radius shrinks.",
+    "training_curves": "The quantization error (mean distance to the best matching unit) should "
+    "level out by the end, while the neighbourhood's radius shrinks; the topographic error (of 64 "
+    "points, so it jumps) and the way that prototypes move in an update should come near 0.",
     "singular_values": "As many dimensions can be recovered as there are singular values above the "
     "dotted tolerance; the further they fall, the more noise in the distances is amplified.",
     "inversion_error": "Further left is better: dots left of the dotted line came back exactly for "
@@ -131,12 +138,18 @@ def map_figures(inputs: ReportInputs) -> Iterator[Figure]:
     if lattice is not None:
         units = trained.best_matching_units(dataset.points[inputs.train_rows])
         hits = np.bincount(units, minlength=book.units)
-        yield _figure("u_matrix", partial(plot.u_matrix, book), alt="U-matrix of the map")
-        draw: Callable[[], Any] = partial(plot.hit_map, hits, lattice)
+        draw: Callable[[], Any] = partial(_u_matrix, book, lattice)
+        yield _figure("u_matrix", draw, alt="U-matrix of the map")
+        draw = partial(plot.interstitial_u_matrix, book)
+        yield _figure("interstitial_u_matrix", draw, alt="Distances between neighbouring units")
+        draw = partial(plot.hit_map, hits, lattice)
         yield _figure("hit_map", draw, alt="Number of points in each unit")
         if book.labels is not None:
             draw = partial(plot.label_map, book.labels, lattice)
             yield _figure("label_map", draw, alt="Label of each unit")
+        if dataset.labels is not None:
+            draw = partial(plot.class_pies, units, dataset.labels[inputs.train_rows], lattice)
+            yield _figure("class_pies", draw, alt="Shares of the labels in each unit")
         if image_shape is not None:
             prototypes = trained.decode(book.prototypes)
             draw = partial(plot.prototype_images, prototypes, lattice, image_shape=image_shape)
@@ -152,8 +165,13 @@ def map_figures(inputs: ReportInputs) -> Iterator[Figure]:
     if book.relevances is not None:
         yield _relevance_figure(inputs, image_shape)
     if "quantization_error" in trained.history:
-        draw = partial(plot.training_curve, trained.history)
-        yield _figure("training_curve", draw, alt="Quantization error and radius by epoch")
+        draw = partial(plot.training_curves, trained.history)
+        yield _figure("training_curves", draw, alt="Errors, radius and change by update")
+
+
+def _u_matrix(book: Codebook, lattice: Lattice) -> Any:
+    ax = plot.u_matrix(book)
+    return ax if book.clusters is None else plot.cluster_borders(book.clusters, lattice, ax=ax)
 
 
 def _relevance_figure(inputs: ReportInputs, image_shape: tuple[int, int] | None) -> Figure:

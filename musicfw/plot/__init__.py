@@ -5,6 +5,7 @@ Every function takes values and returns the axes, or the figure if it has severa
 """
 
 from musicfw.measures import frames_at_fractions
+from musicfw.plot.borders import cluster_borders, interstitial_u_matrix
 from musicfw.plot.canvas import cell_polygons, png_bytes
 from musicfw.plot.comparison import evaluation_curves
 from musicfw.plot.inversion import (
@@ -18,7 +19,6 @@ from musicfw.plot.maps import (
     label_map,
     neighbour_distances,
     prototype_images,
-    training_curve,
     u_matrix,
 )
 from musicfw.plot.paths import (
@@ -28,15 +28,21 @@ from musicfw.plot.paths import (
     target_distances,
 )
 from musicfw.plot.plane import paths_in_plane
+from musicfw.plot.points import bmu_scatter, class_pies
 from musicfw.plot.relevances import relevance_images, relevance_map
+from musicfw.plot.training import training_curve, training_curves
 
 __all__ = [
+    "bmu_scatter",
     "cell_polygons",
+    "class_pies",
+    "cluster_borders",
     "component_planes",
     "evaluation_curves",
     "feature_changes",
     "frames_at_fractions",
     "hit_map",
+    "interstitial_u_matrix",
     "inversion_comparison",
     "inversion_error",
     "label_map",
@@ -51,5 +57,6 @@ __all__ = [
     "singular_values",
     "target_distances",
     "training_curve",
+    "training_curves",
     "u_matrix",
 ]

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from musicfw.arrays import FloatArray
-from musicfw.lattice import Lattice
+from musicfw.lattice import Lattice, Topology
 
 KINDS = (
     "#3f90da",
@@ -157,13 +157,15 @@ def cell_polygons(lattice: Lattice) -> FloatArray:
     ndarray, shape (M, 4, 2) or (M, 6, 2)
         Around `Lattice.coordinates`; neighbouring cells share two corners.
     """
-    if lattice.topology == "hexagonal":
+    return np.asarray(lattice.coordinates()[:, np.newaxis, :] + cell_corners(lattice.topology))
+
+
+def cell_corners(topology: Topology) -> FloatArray:
+    """Return the corners of a cell around its middle, shape (4, 2) or (6, 2)."""
+    if topology == "hexagonal":
         angles = np.pi / 6.0 + np.pi / 3.0 * np.arange(6)
-        corner = np.column_stack([np.cos(angles), np.sin(angles)]) / np.sqrt(3.0)
-    else:
-        corner = np.array([(0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5), (0.5, -0.5)])
-    polygons: FloatArray = lattice.coordinates()[:, np.newaxis, :] + corner
-    return polygons
+        return np.asarray(np.column_stack([np.cos(angles), np.sin(angles)]) / np.sqrt(3.0))
+    return np.array([(0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5), (0.5, -0.5)])
 
 
 def lattice_extent(lattice: Lattice) -> tuple[float, float]:
@@ -176,10 +178,13 @@ def lattice_size(lattice: Lattice) -> tuple[float, float]:
     """Return a figure size in inches for one lattice with a title and a colour bar."""
     width, height = lattice_extent(lattice)
     scale = min(0.6, 6.2 / width, 6.2 / height)
-    return max(5.0, width * scale + 1.8), max(2.6, height * scale + 1.2)
+    below = 0.4 if width > 2.5 * height else 0.0  # for the colour bar of `add_colorbar`
+    return max(5.0, width * scale + 1.8), max(2.6, height * scale + 1.2) + below
 
 
-def draw_cells(ax: Axes, lattice: Lattice, **options: Any) -> PolyCollection:
+def draw_cells(
+    ax: Axes, lattice: Lattice, *, polygons: FloatArray | None = None, **options: Any
+) -> PolyCollection:
     """Draw the cells with the first row on top and the true aspect; return the collection.
 
     Parameters
@@ -188,10 +193,12 @@ def draw_cells(ax: Axes, lattice: Lattice, **options: Any) -> PolyCollection:
         Where to draw.
     lattice : Lattice
         The lattice.
+    polygons : ndarray, shape (P, C, 2), optional
+        Other cells instead of `cell_polygons`.
     **options
         Of PolyCollection: ``array`` and ``cmap`` for amounts, ``facecolors`` for kinds.
     """
-    polygons = cell_polygons(lattice)
+    polygons = cell_polygons(lattice) if polygons is None else polygons
     cells = PolyCollection(list(polygons), linewidths=0.4, **({"edgecolors": "face"} | options))
     ax.add_collection(cells)
     low, high = polygons.min(axis=(0, 1)), polygons.max(axis=(0, 1))

@@ -9,9 +9,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 
-from musicfw.arrays import FloatArray, IntArray
+from musicfw.arrays import FloatArray
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling
 from musicfw.errors import UsageError
@@ -32,10 +31,8 @@ from musicfw.plot.canvas import (
     new_axes,
     new_figure,
     plain_legend,
-    set_labels,
     set_title,
     shortened,
-    tidy,
     unit_mosaic,
     with_gaps,
     write_in_cells,
@@ -202,26 +199,28 @@ def label_map(labels: npt.ArrayLike, lattice: Lattice, *, ax: Axes | None = None
         Where to draw; a new figure by default.
     """
     texts = [str(label) for label in np.asarray(labels)]
-    names = sorted({text for text in texts if text}, key=_numbers_first)
+    names = sorted({text for text in texts if text}, key=numbers_first)
     colour_of = dict(zip(names, kind_colours(len(names)), strict=True)) | {"": EMPTY}
     colours = [colour_of[text] for text in texts]
     ax = new_axes(ax, size=lattice_size(lattice))
     draw_cells(ax, lattice, facecolors=colours, edgecolors="white")
     fits = write_in_cells(ax, lattice, texts, colours=[ink_on(colour) for colour in colours])
     if not fits or len(names) > len(KINDS):
-        _label_legend(ax, {name: colour_of[name] for name in names}, empty="" in texts)
+        label_legend(ax, {name: colour_of[name] for name in names}, empty="" in texts)
     set_title(ax, f"Label of most points in each unit\n{describe(lattice)}")
     return ax
 
 
-def _numbers_first(text: str) -> tuple[bool, float, str]:
+def numbers_first(text: str) -> tuple[bool, float, str]:
+    """Return what to sort labels by: numbers by their value, then texts."""
     try:
         return (False, float(text), text)
     except ValueError:
         return (True, 0.0, text)
 
 
-def _label_legend(ax: Axes, colours: Mapping[str, str], *, empty: bool) -> None:
+def label_legend(ax: Axes, colours: Mapping[str, str], *, empty: bool) -> None:
+    """Add a legend of colours by label beside the map, at most twenty of them."""
     shown = list(colours.items())[:_LEGEND_ENTRIES]
     entries = {shortened(name, 24): Patch(color=colour) for name, colour in shown}
     if empty:
@@ -229,37 +228,3 @@ def _label_legend(ax: Axes, colours: Mapping[str, str], *, empty: bool) -> None:
     if len(colours) > _LEGEND_ENTRIES:
         entries[f"… {len(colours) - _LEGEND_ENTRIES} more"] = Patch(visible=False)
     plain_legend(ax, entries, loc="center left", bbox_to_anchor=(1.02, 0.5))
-
-
-def training_curve(history: Mapping[str, FloatArray], *, ax: Axes | None = None) -> Axes:
-    """Draw the quantization error over the epochs, with the radius on an axis of its own.
-
-    Parameters
-    ----------
-    history : mapping of str to ndarray, shape (epochs,)
-        `TrainedMap.history`; ``quantization_error`` and ``radius`` are drawn if present.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
-    """
-    ax = new_axes(ax, size=(6.0, 3.4))
-    tidy(ax)
-    set_labels(ax, "epoch", "quantization error")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    error = history.get("quantization_error")
-    if error is not None:
-        _curve(ax, error, colour=KINDS[0], style="-")
-        ax.yaxis.label.set_color(KINDS[0])
-    radius = history.get("radius")
-    if radius is not None:
-        twin = ax.twinx()
-        twin.spines["top"].set_visible(False)
-        _curve(twin, radius, colour=KINDS[2], style="--")
-        twin.set_ylabel("radius (dashed)", color=KINDS[2])
-    set_title(ax, "Training")
-    return ax
-
-
-def _curve(ax: Axes, values: FloatArray, *, colour: str, style: str) -> None:
-    epochs: IntArray = np.arange(1, len(values) + 1)
-    marker = "o" if len(values) < 30 else ""
-    ax.plot(epochs, values, color=colour, linestyle=style, marker=marker, markersize=3.5)

@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import stat
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from musicfw.errors import StoreError
 from musicfw.geometry import centred_system, well_posedness
 from musicfw.lattice import Lattice
 from musicfw.report import ReportInputs, write_report
+from musicfw.report_figures import map_figures
 from musicfw.status import Status, StopReason
 from musicfw.types import Inversion, RunResult, TrainedMap, Trajectory
 
@@ -292,6 +294,20 @@ def test_results_whose_rows_are_not_known_are_reported_without_errors(tmp_path, 
     page = page_of(tmp_path, inversion_rows={}, trajectory_rows={}, targets={})
     assert "the exact solver returned" not in page.text
     assert "units [0]" in page.text
+
+
+def test_the_figures_of_the_map_show_labels_and_borders_of_what_is_there(tmp_path):
+    kinds = [figure.kind for figure in map_figures(inputs(tmp_path))]
+    assert {"u_matrix", "interstitial_u_matrix", "class_pies", "training_curves"} <= set(kinds)
+    unlabelled = [figure.kind for figure in map_figures(inputs(tmp_path, labelled=False))]
+    assert "class_pies" not in unlabelled
+    made = inputs(tmp_path)
+    book = replace(made.result.map.codebook, clusters=np.arange(12) // 6)
+    parted = replace(made.result, map=replace(made.result.map, codebook=book))
+    plain, bordered = (
+        next(iter(map_figures(given))).draw() for given in (made, replace(made, result=parted))
+    )
+    assert len(bordered.collections) == len(plain.collections) + 2
 
 
 def test_a_run_without_a_lattice_is_reported(tmp_path, undrawn):
