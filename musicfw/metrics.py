@@ -25,7 +25,8 @@ def map_metrics(trained: TrainedMap, training: FloatArray, held_out: FloatArray)
     `musicfw.som.preservation` says, on the training points; with ``held_out_`` on those held out.
     ``dead_units`` is how many there are. Neighbourhoods are of 10 points, among 1000 training
     points spread evenly over all. What costs the square of the number of units is left out beyond
-    1024 of them, and what needs more points than there are, too.
+    1024 of them, and what needs more points than there are, too. Maps with an embedding are
+    measured in its codes, and have their `reconstruction_error` beside.
     """
     book = trained.codebook
     posed = well_posedness(book)
@@ -42,6 +43,9 @@ def map_metrics(trained: TrainedMap, training: FloatArray, held_out: FloatArray)
         "condition": posed.condition,
         "is_exact": posed.is_exact,
     }
+    if trained.embedding is not None:
+        metrics["reconstruction_error"] = reconstruction_error(trained, training)
+        metrics["held_out_reconstruction_error"] = reconstruction_error(trained, held_out)
     if book.lattice is not None and book.units > 1:
         metrics["topographic_error"] = topographic_error(book, seen)
         metrics["held_out_topographic_error"] = topographic_error(book, unseen)
@@ -58,6 +62,16 @@ def _preservation_metrics(book: Codebook, points: FloatArray) -> dict[str, float
     if some.shape[0] > 2 * _NEIGHBORS:
         metrics |= preservation(book, some, neighbors=_NEIGHBORS)._asdict()
     return metrics
+
+
+def reconstruction_error(trained: TrainedMap, points: FloatArray) -> float:
+    """Return the share of the points' variance that the map's space does not hold.
+
+    ``Σ ||x̂ − x||² / Σ ||x − mean||²`` in the scaled features; 0 without an embedding.
+    """
+    lost = (trained.reconstruct(points) - points) / trained.scaling.scale
+    spread = (points - points.mean(axis=0)) / trained.scaling.scale
+    return float(np.square(lost).sum() / max(np.square(spread).sum(), np.finfo(np.float64).tiny))
 
 
 def relative_errors(points: FloatArray, originals: FloatArray) -> FloatArray:

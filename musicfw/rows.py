@@ -88,18 +88,25 @@ def _check_constraints(section: ControlSpec, dataset: Dataset, rows: IntArray) -
         raise UsageError(f"control {section.id!r}: {err}") from err
 
 
-def without_gaps(data: RunData, trained: TrainedMap) -> tuple[RunData, list[str]]:
-    """Return the data with gaps filled, for what follows the training, and warnings of it."""
+def after_training(data: RunData, trained: TrainedMap) -> tuple[RunData, list[str]]:
+    """Return the data, gaps filled, for what follows the training, and what a reader must know."""
+    told = []
+    if trained.embedding is not None:
+        told.append(
+            f"The map lies in the codes of {trained.embedding.name!r}. Recovered points, frames "
+            f"and the originals beside them are decoded from codes; how much of the data a code "
+            f"does not hold is the map's reconstruction_error."
+        )
     gaps = np.isnan(data.dataset.points)
     if not gaps.any():
-        return data, []
-    warning = (
+        return data, told
+    told.append(
         f"{int(gaps.sum())} values are missing, in {int(gaps.any(axis=1).sum())} of {len(gaps)} "
         f"rows. The map was trained on the known ones; inversion, steering, measures and figures "
         f"have them filled from each row's best matching unit."
     )
     filled = replace(data.dataset, points=trained.impute(data.dataset.points))
-    return replace(data, dataset=filled), [warning]
+    return replace(data, dataset=filled), told
 
 
 def generator(spec: RunSpec, purpose: str) -> np.random.Generator:

@@ -21,7 +21,7 @@ from musicfw.metrics import inversion_metrics, map_metrics, trajectory_metrics
 from musicfw.params import params_to_tree
 from musicfw.plugins import Registry, add_complaints, load_registry
 from musicfw.provenance import identity, provenance
-from musicfw.rows import RunData, described_target, generator, load_data, target_of, without_gaps
+from musicfw.rows import RunData, after_training, described_target, generator, load_data, target_of
 from musicfw.run_directory import (
     check_identity,
     claim,
@@ -154,7 +154,7 @@ class _Run:
         try:
             self.warnings += claim(self.partial, self._identity(data))
             trained = self._map(data)
-            data, told = without_gaps(data, trained)
+            data, told = after_training(data, trained)
             self.warnings += told
             result = self._stages(trained, data)
             self._report(result, data)

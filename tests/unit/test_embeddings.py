@@ -12,6 +12,7 @@ import pytest
 
 import musicfw as mf
 from musicfw.api import BackendFactory, EmbeddingFactory, NoParams, RawMap, hookimpl
+from musicfw.metrics import reconstruction_error
 from musicfw.store import load_trajectory, save_trajectory
 
 LATTICE = mf.Lattice(rows=4, columns=4)
@@ -208,6 +209,24 @@ def test_a_run_in_codes_is_whole_and_can_be_loaded(registry, tmp_path):
     metrics = result.metrics["invert"]["exact"]
     assert metrics["max_relative_error"] < 1e-8  # against what the codes hold
     assert result.trajectories["walk"].codes.shape[2] == 3
+    (warning,) = result.warnings
+    assert warning.startswith("The map lies in the codes of 'rotation'.")
+    # Three of five orthonormal coordinates: what is lost is what the other two vary by.
+    lost = result.metrics["map"]["held_out_reconstruction_error"]
+    assert 0.0 < lost < 1.0
+
+
+def test_the_reconstruction_error_is_the_share_of_variance_outside_the_codes(points):
+    registry = mf.Registry.from_modules(plugin(codes=2))
+    trained = mf.train(points, lattice=LATTICE, backend="rotated", registry=registry)
+    outside = np.linalg.svd(trained.embedding.inner.basis, full_matrices=True)[0][:, 2]
+    expected = np.square(points @ outside).sum() / np.square(points - points.mean(axis=0)).sum()
+    assert reconstruction_error(trained, points) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_run_in_codes_can_be_taken_up(registry, tmp_path):
+    (tmp_path / "spec.yaml").write_text(SPEC, encoding="utf-8")
+    result = mf.run(tmp_path / "spec.yaml", out=tmp_path / "out", registry=registry)
     assert (tmp_path / "out" / "report.html").stat().st_size > 0
     again = mf.run(tmp_path / "spec.yaml", out=tmp_path / "out", registry=registry, resume=True)
     np.testing.assert_array_equal(
