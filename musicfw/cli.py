@@ -286,8 +286,10 @@ def main() -> None:
         sys.exit(2)
     except click.exceptions.Exit as err:
         sys.exit(err.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what a run has finished is kept for --resume", err=True)
+    except (click.Abort, KeyboardInterrupt) as err:
+        # click puts an Abort in the place of a KeyboardInterrupt; its notes say where it came.
+        notes = getattr(err.__cause__ or err, "__notes__", ())
+        click.echo(" ".join(["interrupted.", *notes]), err=True)
         sys.exit(_INTERRUPTED)
     except MusicfwError as err:
         message = " ".join([str(err), *getattr(err, "__notes__", ())])

@@ -88,7 +88,7 @@ class Provided:
         -----
         musicfw's own errors keep their type. A UsageError says whose it is, unless it is that of a
         data source, whose messages name the file. What the caller's own function raised (see
-        `unblamed`) is raised as it is.
+        `unblamed`) is raised as it is. Ctrl-C gets a note that tells where it came.
         """
         try:
             yield
@@ -101,6 +101,12 @@ class Provided:
                 err.args = (f"{said}{err}", *err.args[1:])
             raise
         except MusicfwError:
+            raise
+        except KeyboardInterrupt as err:
+            owner = f"plugin {self.record.distribution} {self.record.version}"
+            err.add_note(
+                f"It came in {call} of {self.factory.kind} {self.factory.name!r} of {owner}."
+            )
             raise
         except (Exception, SystemExit) as err:
             raise self.error(call, f"{type(err).__name__}: {err}") from err
@@ -358,6 +364,15 @@ def add_complaints(known: list[str], complaints: Iterable[str]) -> None:
         if same == _MOST_COMPLAINTS:
             complaint = f"{head} again and again; only the first {same} messages are kept"
         known.append(complaint)
+
+
+def failures_to_load(registry: Registry) -> list[str]:
+    """Return a sentence for every plugin that failed to load."""
+    return [
+        f"plugin {record.distribution} {record.version} failed to load: {record.error}"
+        for record in registry.records
+        if record.state == "failed"
+    ]
 
 
 def _unusable(record: PluginRecord) -> Problem:

@@ -19,7 +19,7 @@ from musicfw.evaluate import Evaluation
 from musicfw.invert import invert
 from musicfw.metrics import inversion_metrics, map_metrics, trajectory_metrics
 from musicfw.params import params_to_tree
-from musicfw.plugins import Registry, add_complaints, load_registry
+from musicfw.plugins import Registry, add_complaints, failures_to_load, load_registry
 from musicfw.provenance import identity, provenance
 from musicfw.rows import RunData, after_training, described_target, generator, load_data, target_of
 from musicfw.run_directory import (
@@ -33,7 +33,7 @@ from musicfw.run_directory import (
     partial_directory,
     training_file,
 )
-from musicfw.status import StopReason
+from musicfw.status import Status, StopReason
 from musicfw.steer import steer
 from musicfw.store import (
     load_inversion,
@@ -144,7 +144,7 @@ class _Run:
     def go(self) -> RunResult:
         """Run all stages and give the directory its name."""
         self._notify("musicfw_before_run", spec=self.spec)
-        self._warn_of_failed_plugins()
+        self.warnings += failures_to_load(self.registry)
         with self._stage("data"):
             data = load_data(self.spec, self.registry)
             if self.spec.evaluate is not None:
@@ -242,7 +242,12 @@ class _Run:
             return save_inversion(path, inversion, rows=rows, originals=trained.reconstruct(points))
 
         path = self.partial / "inversions" / f"{section.id}.npz"
-        return self._resumable(f"invert.{section.id}", path, make, save, load_inversion)
+        inversion = self._resumable(f"invert.{section.id}", path, make, save, load_inversion)
+        if failed := inversion.counts().get(Status.FAILED, 0):
+            owned = self.registry.find("solver", section.use)
+            what = f"{failed} of {inversion.status.size} points are not finite"
+            self.warnings.append(str(owned.error("solve", what)))
+        return inversion
 
     def _trajectory(self, section: ControlSpec, trained: TrainedMap, data: RunData) -> Trajectory:
         stage, rows = f"control.{section.id}", data.starts[section.id]
@@ -395,10 +400,3 @@ class _Run:
 
     def _notify(self, hook: str, **arguments: Any) -> None:
         add_complaints(self.warnings, self.registry.notify(hook, **arguments))
-
-    def _warn_of_failed_plugins(self) -> None:
-        for record in self.registry.records:
-            if record.state == "failed":
-                self.warnings.append(
-                    f"plugin {record.distribution} {record.version} failed to load: {record.error}"
-                )

@@ -403,7 +403,8 @@ def test_an_interrupt_ends_with_130_and_says_what_is_kept(call, spec, tmp_path, 
     monkeypatch.setattr("musicfw.report.write_report", interrupt)
     code, _, err = call("run", spec, "--out", tmp_path / "o")
     assert code == 130
-    assert err == "\ninterrupted; what a run has finished is kept for --resume\n"
+    kept = f"What was finished is kept in {tmp_path / 'o.partial'}: go on with --resume."
+    assert err == f"\ninterrupted. {kept}\n"
     assert (tmp_path / "o.partial" / "map.npz").exists()
 
 
