@@ -175,6 +175,25 @@ def condition_and_error() -> bytes:
     return plot.png_bytes(figure, dpi=110)
 
 
+def relevances() -> bytes:
+    """Return the relevances that the page on relevance learns."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat([0, 1, 2], 200)
+    X = rng.uniform(size=(600, 8))
+    for group, features in enumerate([[0, 1], [2, 3], [4, 5]]):
+        X[np.ix_(groups == group, features)] = 0.5 + 0.02 * rng.normal(size=(200, 2))
+    line = mf.Lattice(rows=1, columns=3)
+    found = mf.train(X, lattice=line, backend="relevance", mode="clusters", seed=0)
+    figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+    ax = figure.subplots()
+    drawn = ax.imshow(found.codebook.relevances, cmap="Blues", vmin=0.0)
+    ax.set_xlabel("feature")
+    ax.set_ylabel("unit")
+    ax.set_yticks(range(3))
+    figure.colorbar(drawn, label="relevance", shrink=0.8)
+    return plot.png_bytes(figure, dpi=110)
+
+
 PICTURES: dict[str, Callable[[], bytes]] = {
     "digits-map": digits_map_picture,
     "digits-prototypes": digits_prototypes,
@@ -183,6 +202,7 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "wine-planes": wine_planes,
     "lattices": lattices,
     "condition-and-error": condition_and_error,
+    "relevances": relevances,
 }
 FROM_RUNS = ("digits-strips", "digits-inversion", "mixture-paths")
 
