@@ -55,7 +55,8 @@ class CentredPoints:
     ) -> None:
         self._missing = missing
         self._handed_on: tuple[FloatArray, WorkArray] | None = None
-        self._searches = MaskedSearch if missing else RoundedSearch
+        whole = RoundedSearch if np.dtype(dtype) == np.float64 else PlainSearch
+        self._searches = MaskedSearch if missing else whole
         self._weights = weights
         self._points = points
         self.centre = centre

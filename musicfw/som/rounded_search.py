@@ -27,15 +27,13 @@ class RoundedSearch:
     prototypes : ndarray, shape (M, D)
         Prototypes, with the origin of the points, near the data.
     dtype : dtype
-        Of the points. Only float64 has anything to round.
+        float64, as the points.
     """
 
     def __init__(self, prototypes: FloatArray, dtype: npt.DTypeLike) -> None:
         self._plain = PlainSearch(prototypes, dtype)
         units, features = prototypes.shape
-        self._helps = (
-            np.dtype(dtype) == np.float64 and units >= _LEAST_UNITS and features >= _LEAST_FEATURES
-        )
+        self._helps = units >= _LEAST_UNITS and features >= _LEAST_FEATURES
         if self._helps:
             norms = np.einsum("md,md->m", prototypes, prototypes)
             self._W, self._longest = prototypes, norms.max()

@@ -13,6 +13,7 @@ REQUIREMENTS = []
 RUNS = {
     "first-rows": lambda X, side: (print("noise"), X[: side * side])[1],
     "product": lambda X, side: None,
+    "fails": lambda X, side: 1 / 0,
 }
 """
 ABSENT = """
@@ -60,7 +61,7 @@ def test_all_are_measured_by_one_evaluator_and_the_others_are_listed_with_the_re
         return subprocess.CompletedProcess(command, 1, stdout="ERROR: no such thing\nbye\n")
 
     monkeypatch.setattr(installer, "run", refused)
-    words = ["absent", "broken", "--ours", "fake"]
+    words = ["absent", "broken", "fake:fails", "--ours", "fake:first-rows", "fake:product"]
     bench.main(options(contestants, tmp_path, *words))
     title, heads, rows, product, *absent = capsys.readouterr().out.splitlines()
     assert title == "digits: 1400 x 64 float64, map 3 x 3, threads 1, 2 rounds"
@@ -71,7 +72,14 @@ def test_all_are_measured_by_one_evaluator_and_the_others_are_listed_with_the_re
     assert 0.0 < float(rows.split()[-1]) < 1.0
     assert len(product.split()) == len(rows.split()) - 2
     assert absent[0].split(maxsplit=3) == ["absent:any", "not", "measured:", "ERROR: no such thing"]
-    assert absent[1].split(maxsplit=3)[3].startswith("broken:any ended while asked to prepare")
+    assert absent[1].split(maxsplit=3)[::3] == [
+        "broken:any",
+        "ended while asked to prepare; it said: ZeroDivisionError: division by zero",
+    ]
+    assert absent[2].split(maxsplit=3)[::3] == [
+        "fake:fails",
+        "ended while asked to run; it said: ZeroDivisionError: division by zero",
+    ]
 
 
 def test_an_environment_is_made_once_for_the_same_requirements(bench, tmp_path, monkeypatch):
@@ -97,7 +105,7 @@ def test_an_environment_is_made_once_for_the_same_requirements(bench, tmp_path, 
 def test_unknown_peers_and_runs_are_refused_with_those_there_are(bench, contestants, tmp_path):
     with pytest.raises(SystemExit, match=r"no contestant 'fke' in .*; there are: absent, broken"):
         bench.main(options(contestants, tmp_path, "fke", "--ours"))
-    with pytest.raises(SystemExit, match="fake has no run 'x'; it has: first-rows, product"):
+    with pytest.raises(SystemExit, match="fake has no run 'x'; it has: first-rows, product, fails"):
         bench.main(options(contestants, tmp_path, "fake:x", "--ours"))
 
 

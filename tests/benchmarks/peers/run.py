@@ -69,10 +69,12 @@ class Contestant:
         self.out = Path(folder) / f"{script.stem}-{run}.npy"
         environment = {name: value for name, value in os.environ.items() if name not in UNSET}
         environment |= {f"{name}_NUM_THREADS": str(threads) for name in THREADS}
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in close)
         self._process = subprocess.Popen(
             [python, "-W", "ignore", HERE / "worker.py", script, run, data, str(side), self.out],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._said,
             text=True,
             env=environment,
         )
@@ -86,13 +88,15 @@ class Contestant:
     def _answer(self, asked):
         line = self._process.stdout.readline()
         if not line:
+            self._said.seek(0)
+            last = (self._said.read().strip().splitlines() or ["nothing"])[-1]
             self.close()
-            raise RuntimeError(f"{self.name} ended while asked to {asked}; its error is above")
+            raise RuntimeError(f"ended while asked to {asked}; it said: {last}")
         return line
 
     def close(self):
         with self._process:  # closes its pipes, at which it ends
-            pass
+            self._said.close()
 
     def median(self, what):
         return statistics.median(one[what] for one in self.measured)
@@ -139,7 +143,7 @@ def prepared(options, data, folder):
 def table(contestants, held_out, side):
     """Yield the lines of the table; ratios are those of the first contestant's rounds."""
     lattice = Lattice(rows=side, columns=side)
-    first = contestants[0].measured
+    first = contestants[0].measured if contestants else []
     yield (
         f"{'':26}{'time':>9}{'ratio':>8}{'CPU':>9}{'ratio':>8}{'least':>9}{'MB':>6}{'QE':>9}{'TE':>8}"
     )
@@ -183,8 +187,12 @@ def main(words=None):
         np.save(f"{folder}/X.npy", train)
         contestants, absent = prepared(options, f"{folder}/X.npy", folder)
         for _ in range(options.repeats):
-            for one in contestants:
-                one.run()
+            for one in list(contestants):
+                try:
+                    one.run()
+                except RuntimeError as err:
+                    contestants.remove(one)
+                    absent[one.name] = str(err)
         print(
             f"{options.data}: {train.shape[0]} x {train.shape[1]} {train.dtype}, map "
             f"{options.side} x {options.side}, threads {options.threads}, "
