@@ -97,7 +97,8 @@ class FilteredPoints(CentredPoints):
             ) from err
         self._kernels = kernels
         limits = np.finfo(self.dtype)
-        self._rounding = (math.sqrt(_DIRECTIONS) + 3.0) * points.shape[1] * float(limits.eps)
+        self._rounding = (math.sqrt(_DIRECTIONS) + 3.0) * points.shape[1]
+        self._room = self._rounding * float(limits.eps)
         self._longest = float(limits.max) / 16.0
         # With few features there is little to skip.
         self.prunes = min(sample.shape) >= 2 * _DIRECTIONS
@@ -156,14 +157,17 @@ class FilteredPoints(CentredPoints):
     def _of_units(self, W: WorkArray) -> tuple[WorkArray, WorkArray]:
         """Return what `musicfw.som.kernels.collect` takes as ``table`` and ``fine``."""
         with np.errstate(over="ignore", invalid="ignore"):
-            projections, (left, left_of_all), squared = self._reduced(W)
+            # In float64, which leaves ρ(w) as it is: it counts most where it is small.
+            projections, (left, left_of_all), squared = self._reduced(W.astype(np.float64))
+        squared *= 1.0 - self._room
         units, lanes = W.shape[0], self._kernels.LANES
         table = np.zeros((_COARSE + 2, -(-units // lanes) * lanes), dtype=W.dtype)
         table[:_COARSE, :units] = -2 * projections[:, :_COARSE].T
         table[_COARSE, :units] = -2 * left
         table[-1] = np.inf
         table[-1, :units] = squared
-        return table, 2 * np.column_stack([projections[:, _COARSE:], left_of_all, left])
+        fine = 2 * np.column_stack([projections[:, _COARSE:], left_of_all, left])
+        return table, fine.astype(W.dtype)
 
     def _reduced_chunks(self, rows: IntArray | None) -> Iterator[_Chunk]:
         """Yield some of the points, or all for None, as `chunks` does."""
@@ -178,7 +182,7 @@ class FilteredPoints(CentredPoints):
                 projections, (left, left_of_all), lengths = self._reduced(next(self.chunks(now)))
             coarse, fine = projections[:, :_COARSE], projections[:, _COARSE:]
             reduced = np.column_stack([coarse, left, np.ones_like(left), fine, left_of_all, -left])
-            chunk = _Chunk(now, reduced, lengths)
+            chunk = _Chunk(now, reduced, lengths * (1 - lengths.dtype.type(self._room)))
             weight = sum(part.nbytes for part in chunk)
             if rows is None and weight <= self._bytes_left:
                 self._bytes_left -= weight
@@ -186,16 +190,16 @@ class FilteredPoints(CentredPoints):
             yield chunk
 
     def _reduced(self, V: WorkArray) -> tuple[WorkArray, list[WorkArray], WorkArray]:
-        """Return Qᵀv, the two ρ(v), rather too long, and ||v||², rather too short."""
+        """Return Qᵀv, the two ρ(v), rather too long, and ||v||²."""
         squared = np.einsum("nd,nd->n", V, V)
         self.prunes &= bool(squared.max() <= self._longest)  # or the bounds would overflow
-        room = squared * V.dtype.type(self._rounding)
+        room = squared * V.dtype.type(self._rounding * np.finfo(V.dtype).eps)
         projections = V @ self._directions
         rest, left = squared, []
         for part in (projections[:, :_COARSE], projections[:, _COARSE:]):
             rest = np.maximum(rest - np.einsum("nk,nk->n", part, part), 0)
             left.append(np.sqrt(rest + room))
-        return projections, left, squared - room
+        return projections, left, squared
 
 
 def _thread_count() -> int:
