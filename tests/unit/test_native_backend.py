@@ -35,8 +35,8 @@ def plane(points, lattice, seed=0):
     return principal_plane(rows - rows.mean(axis=0), lattice)
 
 
-def test_the_hook_offers_both_backends():
-    assert [factory.name for factory in musicfw_backends()] == ["native", "minisom"]
+def test_the_hook_offers_the_backends():
+    assert [factory.name for factory in musicfw_backends()] == ["native", "relevance", "minisom"]
 
 
 # --- statistics and update -----------------------------------------------------------------------
