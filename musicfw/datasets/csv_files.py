@@ -108,6 +108,7 @@ class _Layout:
     names: tuple[str, ...]
     has_header: bool
     features: tuple[int, ...]
+    numeric: tuple[int, ...]
     categorical: tuple[int, ...]
     label: int | None
     keeps_gaps: bool
@@ -160,6 +161,7 @@ def _layout(asked: CsvParams, path: Path, line: int, first: list[str]) -> _Layou
         names=names,
         has_header=asked.header,
         features=tuple(features),
+        numeric=tuple(i for i in features if i not in categorical),
         categorical=tuple(categorical),
         label=label,
         keeps_gaps=asked.missing == "keep",
@@ -239,31 +241,12 @@ def _rows(
     records: Iterable[tuple[int, list[str]]],
 ) -> tuple[FloatArray, list[str]]:
     """Return the feature columns (N, C), categories as codes, and, if there are any, N labels."""
-    read = _number_or_gap if layout.keeps_gaps else float
-    numeric = [i for i in layout.features if i not in categories]
     # One flat array of doubles: a list of lists of floats would take five times the memory.
     numbers, lines, labels = array("d"), array("q"), []
     for row, (line, cells) in enumerate(records):
         if len(cells) != len(layout.names):
             raise _ragged(layout, line, row, cells)
-        texts = [cells[i] for i in numeric]
-        try:
-            if categories:
-                numbers.extend(
-                    read(cells[i])
-                    if i not in categories
-                    else _code(layout, categories[i], line, row, i, cells[i].strip())
-                    for i in layout.features
-                )
-            else:
-                numbers.extend(map(read, texts))
-        except ValueError as err:
-            if isinstance(err, DataError):
-                raise
-            raise _not_a_number(layout, line, row, cells, numeric) from err
-        # float() reads 1_000 as Python does; in a table it is text.
-        if "_" in "".join(texts):
-            raise _not_a_number(layout, line, row, cells, numeric)
+        numbers.extend(_values(layout, categories, line, row, cells))
         if layout.label is not None:
             labels.append(_label(layout, line, row, cells[layout.label]))
         lines.append(line)
@@ -274,14 +257,28 @@ def _rows(
         )
     points = np.frombuffer(numbers, dtype=np.float64).reshape(len(lines), -1)
     _refuse_non_finite(layout, points, lines)
-    unknown = np.flatnonzero(np.isnan(points).all(axis=1))
-    if unknown.size:
-        raise DataError(
-            f"{layout.path}:{lines[unknown[0]]}: row {unknown[0]} has no known value in any "
-            f"feature ({unknown.size} such row{'s' if unknown.size > 1 else ''}), expected at "
-            f"least one; remove it"
-        )
+    _refuse_unknown_rows(layout, points, lines)
     return points, labels
+
+
+def _values(
+    layout: _Layout, categories: Mapping[int, Categories], line: int, row: int, cells: list[str]
+) -> list[float]:
+    """Return the features of a row: numbers, and codes of categories."""
+    texts = [cells[i] for i in layout.numeric]
+    try:
+        numbers = list(map(_number_or_gap if layout.keeps_gaps else float, texts))
+    except ValueError as err:
+        raise _not_a_number(layout, line, row, cells) from err
+    # float() reads 1_000 as Python does; in a table it is text.
+    if "_" in "".join(texts):
+        raise _not_a_number(layout, line, row, cells)
+    if not categories:
+        return numbers
+    values = dict(zip(layout.numeric, numbers, strict=True))
+    for i, found in categories.items():
+        values[i] = _code(layout, found, line, row, i, cells[i].strip())
+    return [values[i] for i in layout.features]
 
 
 def _ragged(layout: _Layout, line: int, row: int, cells: list[str]) -> DataError:
@@ -292,12 +289,10 @@ def _ragged(layout: _Layout, line: int, row: int, cells: list[str]) -> DataError
     )
 
 
-def _not_a_number(
-    layout: _Layout, line: int, row: int, cells: list[str], numeric: Sequence[int]
-) -> DataError:
+def _not_a_number(layout: _Layout, line: int, row: int, cells: list[str]) -> DataError:
     position = next(
         i
-        for i in numeric
+        for i in layout.numeric
         if not (_is_number(cells[i]) or (layout.keeps_gaps and _is_gap(cells[i])))
     )
     cell = cells[position].strip()
@@ -338,6 +333,16 @@ def _label(layout: _Layout, line: int, row: int, cell: str) -> str:
         place = layout.place(line, row, layout.label or 0)
         raise DataError(f"{place} is empty, expected a label; fill it or remove the row")
     return text
+
+
+def _refuse_unknown_rows(layout: _Layout, points: FloatArray, lines: Sequence[int]) -> None:
+    unknown = np.flatnonzero(np.isnan(points).all(axis=1))
+    if unknown.size:
+        raise DataError(
+            f"{layout.path}:{lines[unknown[0]]}: row {unknown[0]} has no known value in any "
+            f"feature ({unknown.size} such row{'s' if unknown.size > 1 else ''}), expected at "
+            f"least one; remove it"
+        )
 
 
 def _refuse_non_finite(layout: _Layout, points: FloatArray, lines: Sequence[int]) -> None:
