@@ -94,7 +94,8 @@ class CentredPoints:
     def best_two(self, rows: IntArray | None, prototypes: FloatArray) -> IntArray:
         """Return the two nearest units of the first 64 of some, or all, points, shape (n, 2).
 
-        Of a plain search they are known from the `statistics` of the same points and prototypes.
+        They are known, at no cost, from the `statistics` of the same points and prototypes, but
+        for a masked or compiled search.
         """
         if self._handed_on is not None and self._handed_on[0] is prototypes:
             relative = self._handed_on[1]
@@ -124,7 +125,8 @@ class CentredPoints:
                     chunk, prototypes, weights=own, search=search, missing=self._missing
                 )
             total = part if total is None else total + part
-            if isinstance(search, PlainSearch) and start - chunk.shape[0] < POINTS_HANDED_ON:
+            first = start - chunk.shape[0] < POINTS_HANDED_ON
+            if first and not isinstance(search, MaskedSearch):
                 handed_on.append(search.relative)
         if handed_on:
             head = handed_on[0] if len(handed_on) == 1 else np.concatenate(handed_on)

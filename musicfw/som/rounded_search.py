@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, IntArray, WorkArray
-from musicfw.som.statistics import PlainSearch
+from musicfw.som.statistics import POINTS_HANDED_ON, PlainSearch
 
 # Below, what the second look costs is more than the product saves.
 _LEAST_UNITS, _LEAST_FEATURES = 64, 16
@@ -32,6 +32,7 @@ class RoundedSearch:
 
     def __init__(self, prototypes: FloatArray, dtype: npt.DTypeLike) -> None:
         self._plain = PlainSearch(prototypes, dtype)
+        self.relative: WorkArray  # as of a plain search, in the precision of the product
         units, features = prototypes.shape
         self._helps = units >= _LEAST_UNITS and features >= _LEAST_FEATURES
         if self._helps:
@@ -49,16 +50,19 @@ class RoundedSearch:
         for start in range(0, chunk.shape[0], _ROWS):
             if not self._helps:
                 winners[start:], squared[start:] = self._plain(chunk[start:])
+                self.relative = self._plain.relative if start == 0 else self.relative
                 break
             here = slice(start, start + _ROWS)
-            winners[here], squared[here] = self._of_block(chunk[here])
+            winners[here], squared[here], relative = self._of_block(chunk[here])
+            self.relative = relative if start == 0 else self.relative
         return winners, squared
 
-    def _of_block(self, X: WorkArray) -> tuple[IntArray, WorkArray]:
+    def _of_block(self, X: WorkArray) -> tuple[IntArray, WorkArray, WorkArray]:
         rows = np.arange(X.shape[0])
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             relative = X.astype(np.float32) @ self._minus_twice.T
             relative += self._norms
+            handed_on = relative[:POINTS_HANDED_ON].copy()
             winners = relative.argmin(axis=1)
             least = relative[rows, winners]
             relative[rows, winners] = np.inf
@@ -68,4 +72,4 @@ class RoundedSearch:
             winners[doubtful] = self._plain(X[doubtful])[0]
             offset = X - self._W[winners]
         self._helps = 4 * doubtful.size <= rows.size
-        return winners, np.einsum("nd,nd->n", offset, offset)
+        return winners, np.einsum("nd,nd->n", offset, offset), handed_on

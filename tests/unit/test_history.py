@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import musicfw as mf
+from musicfw.som.centred_points import CentredPoints
 from musicfw.som.quality import topographic_error
 from musicfw.som.statistics import POINTS_HANDED_ON
 
@@ -49,6 +50,27 @@ def test_they_are_so_whatever_the_size_of_a_chunk():
     whole, chunked = (mf.train(X, chunk_size=size, **options) for size in (700, 23))
     for name in ("topographic_error", "radius"):
         np.testing.assert_array_equal(whole.history[name], chunked.history[name])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_the_search_hands_on_is_what_it_would_compute_anew(dtype, monkeypatch):
+    # Enough units and features for a search in float32 of points in float64.
+    points = np.random.default_rng(3).normal(size=(2500, 20)).astype(dtype)
+    options = {"lattice": mf.Lattice(rows=9, columns=9), "epochs": 2, "radius_end": 0.4}
+    handed_on = mf.train(points, **options)
+    anew = CentredPoints.best_two
+    calls = []
+
+    def forgetful(self, rows, prototypes):
+        calls.append(self._handed_on is not None and self._handed_on[0] is prototypes)
+        self._handed_on = None
+        return anew(self, rows, prototypes)
+
+    monkeypatch.setattr(CentredPoints, "best_two", forgetful)
+    expected = mf.train(points, **options)
+    assert all(calls)  # nothing had to be computed for the first map
+    for name, values in expected.history.items():
+        np.testing.assert_array_equal(values, handed_on.history[name])
 
 
 def test_a_compiled_search_tells_the_same():
