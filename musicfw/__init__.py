@@ -33,12 +33,13 @@ from musicfw.invert import Inverter, invert, well_posedness
 from musicfw.lattice import Lattice
 from musicfw.plugins import PluginRecord, Registry, load_registry
 from musicfw.run import run
+from musicfw.run_result import RunResult
 from musicfw.status import Status, StopReason
 from musicfw.steer import steer
 from musicfw.store import load_map, save_map
 from musicfw.stream import StreamTrainer, train_stream
 from musicfw.train import train
-from musicfw.types import Inversion, RunResult, TrainedMap, Trajectory
+from musicfw.types import Inversion, TrainedMap, Trajectory
 
 __version__ = "0.1.0"
 

@@ -21,7 +21,7 @@ from musicfw.errors import MusicfwError, UsageError
 from musicfw.plugins import load_registry
 
 if TYPE_CHECKING:
-    from musicfw.types import RunResult
+    from musicfw.run_result import RunResult
 
 _OUT = Console(highlight=False)
 _ERR = Console(stderr=True, highlight=False)

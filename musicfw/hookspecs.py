@@ -16,7 +16,7 @@ from musicfw.api import (
 )
 
 if TYPE_CHECKING:
-    from musicfw.types import RunResult
+    from musicfw.run_result import RunResult
 
 hookspec = pluggy.HookspecMarker("musicfw")
 

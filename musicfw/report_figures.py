@@ -18,7 +18,8 @@ from musicfw.codebook import Codebook
 from musicfw.dataset import Dataset, Scaling
 from musicfw.evaluate import Evaluation
 from musicfw.lattice import Lattice
-from musicfw.types import RunResult, Trajectory
+from musicfw.run_result import RunResult
+from musicfw.types import Trajectory
 
 _HOW_TO_READ = {
     "u_matrix": "Each cell is a unit, bright where its prototype differs from its neighbours': "

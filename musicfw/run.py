@@ -33,6 +33,7 @@ from musicfw.run_directory import (
     partial_directory,
     training_file,
 )
+from musicfw.run_result import RunResult
 from musicfw.status import Status, StopReason
 from musicfw.steer import steer
 from musicfw.store import (
@@ -45,7 +46,7 @@ from musicfw.store import (
     save_trajectory,
 )
 from musicfw.train import train
-from musicfw.types import Inversion, RunResult, TrainedMap, Trajectory
+from musicfw.types import Inversion, TrainedMap, Trajectory
 
 if TYPE_CHECKING:
     from musicfw.spec import ControlSpec, InvertSpec, RunSpec

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from musicfw.errors import StoreError
 from musicfw.plugins import Registry
+from musicfw.run_result import RunResult
 from musicfw.store import (
     content_of,
     load_inversion,
@@ -18,7 +19,6 @@ from musicfw.store import (
     load_trajectory,
     save_json,
 )
-from musicfw.types import RunResult
 
 if TYPE_CHECKING:
     from musicfw.spec import RunSpec

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from musicfw.status import Status, StopReason
 
 if TYPE_CHECKING:
     from musicfw.api import Embedding
-    from musicfw.evaluate import Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -395,39 +393,3 @@ class Trajectory:
     def counts(self) -> dict[StopReason, int]:
         """Return how many points have each stop reason, without those that none has."""
         return {s: n for s in StopReason if (n := int(np.count_nonzero(self.stop == s)))}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RunResult:
-    """Everything a run made. What `run` returns.
-
-    Parameters
-    ----------
-    directory : Path
-        The run directory.
-    map : TrainedMap
-        The trained map.
-    inversions, trajectories : mapping of str to Inversion or Trajectory
-        By the id of the spec.
-    metrics : mapping
-        Plain numbers by stage and id; the same spec and seed give the same metrics.
-    provenance : mapping
-        Versions, plugins, seed, hash of the spec.
-    timings_s : mapping of str to float
-        Seconds by stage.
-    warnings : tuple of str
-        What a reader of the result should know, in sentences.
-    evaluation : Evaluation, optional
-        The comparison of policies, if the spec asks for one; None if loaded from a directory (its
-        table is in ``metrics``).
-    """
-
-    directory: Path
-    map: TrainedMap
-    inversions: Mapping[str, Inversion]
-    trajectories: Mapping[str, Trajectory]
-    metrics: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-    timings_s: Mapping[str, float]
-    warnings: tuple[str, ...] = ()
-    evaluation: Evaluation | None = None

@@ -20,7 +20,7 @@ LAYERS = (
     {"missing"},
     {"codebook", "dataset"},
     {"types", "axes", "lifted"},
-    {"api", "scaling", "gauss_newton"},
+    {"api", "run_result", "scaling", "gauss_newton"},
     {"hookspecs", "som", "solvers", "datasets", "expected"},
     {"control", "params", "discovery", "checkpoint"},
     {"conflicts"},

@@ -10,7 +10,7 @@ import pytest
 
 from musicfw.plugins import Registry
 from musicfw.run import run
-from musicfw.types import RunResult
+from musicfw.run_result import RunResult
 
 __all__ = ["registry_of", "run_yaml"]
 

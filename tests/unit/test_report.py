@@ -21,8 +21,9 @@ from musicfw.geometry import centred_system, well_posedness
 from musicfw.lattice import Lattice
 from musicfw.report import ReportInputs, write_report
 from musicfw.report_figures import map_figures
+from musicfw.run_result import RunResult
 from musicfw.status import Status, StopReason
-from musicfw.types import Inversion, RunResult, TrainedMap, Trajectory
+from musicfw.types import Inversion, TrainedMap, Trajectory
 
 NASTY = '<script>alert("x")</script> & $x_{'
 VOID = {"meta", "link", "img", "br"}
