@@ -7,10 +7,12 @@ the site is built. The tests read the same texts.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from functools import partial
@@ -73,6 +75,24 @@ def factories_reference(kind: str, registry: Registry | None = None) -> str:
 
 
 _NONE = "No options.\n"
+
+
+def plugins_reference() -> str:
+    """Return what the distributions under plugins/ provide, with its options."""
+    parts, builtin = [], Registry.from_modules()
+    for folder in sorted((ROOT / "plugins").glob("musicfw-*")):
+        with mock.patch.object(sys, "path", [str(folder), *sys.path]):
+            module = importlib.import_module(folder.name.replace("-", "_"))
+        registry = Registry.from_modules(module)
+        for kind in KINDS:
+            for name in sorted({*registry.names(kind)} - {*builtin.names(kind)}):
+                factory = registry.find(kind, name).factory
+                parts += [
+                    f"### `{name}`\n",
+                    f"A {kind} of `{folder.name}`. {_cell(factory.summary)}\n",
+                ]
+                parts.append(options_table(factory.params))
+    return "\n".join(parts)
 
 
 def options_table(cls: type) -> str:
@@ -194,6 +214,7 @@ def _cell(text: str) -> str:
 GENERATED: dict[str, Callable[[], str]] = {
     "spec": spec_reference,
     "cli": cli_reference,
+    "plugins": plugins_reference,
     "unreleased": unreleased,
     "statuses": lambda: advice_table(Status),
     "stop-reasons": lambda: advice_table(StopReason),

@@ -95,7 +95,8 @@ class Reader:
 
     def follow(self) -> None:
         # Pages look the same whatever else is installed where the tests run.
-        self.monkeypatch.setenv("MUSICFW_PLUGINS", "musicfw")
+        plugins = [name for name in requirements_of(self.page) if name.startswith("musicfw_")]
+        self.monkeypatch.setenv("MUSICFW_PLUGINS", ",".join(["musicfw", *plugins]))
         for block in blocks_of(self.page):
             where = f"{self.page.name}:{block.line}"
             if block.caption is not None:

@@ -86,6 +86,12 @@ def test_the_spec_reference_has_every_option_with_its_help(kind):
         assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == keys
 
 
+def test_the_spec_reference_has_what_the_plugins_of_the_repository_provide():
+    filled = generated.fill(page("spec.md"))
+    for name in ("lsmr", "lsmr-damped", "huber", "somrl-autoencoder"):
+        assert f"### `{name}`\n" in filled
+
+
 def test_a_comment_that_names_nothing_generated_is_refused():
     with pytest.raises(KeyError):
         generated.fill("<!-- generated: nothing -->")
