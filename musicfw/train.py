@@ -15,33 +15,29 @@ from musicfw.arrays import (
     FloatArray,
     IntArray,
     as_matrix,
-    as_relevances,
-    as_training_data,
     read_only,
 )
-from musicfw.checkpoint import FileCheckpoint, fingerprint
 from musicfw.codebook import Codebook
-from musicfw.dataset import Scaling, checked_image_shape, checked_names
+from musicfw.dataset import checked_image_shape, checked_names
 from musicfw.embeddings import checked_embedding
-from musicfw.errors import DataError, UsageError
-from musicfw.feature_weights import feature_weights_of, unweighted, weighted
+from musicfw.errors import UsageError
+from musicfw.fit import fit, fit_kept
 from musicfw.frames import names_of
 from musicfw.geometry import best_matching_units, nearest_squared_distances
 from musicfw.lattice import Lattice
 from musicfw.missing import (
     MissingValues,
     filled_from,
-    has_gaps,
-    keeps_gaps,
     masked_best_matching_units,
 )
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided, unblamed
-from musicfw.scaling import ScalingKind, fit_scaling
+from musicfw.scaling import ScalingKind
 from musicfw.som.clusters import cluster_units
 from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import labels_of_units
-from musicfw.sparse import arrays_of, columns_divided, is_sparse, read_only_csr
+from musicfw.sparse import is_sparse, read_only_csr
+from musicfw.training_data import TrainingData, training_data
 from musicfw.types import TrainedMap
 
 
@@ -135,78 +131,53 @@ def train(
         If the backend fails or returns something of the wrong shape.
     """
     chosen = provided("backend", backend, registry)
-    if feature_weights is not None and "embedding" in chosen.factory.traits:
-        raise UsageError(
-            f"feature_weights: the backend {chosen.factory.name!r} measures in codes of its own, "
-            f"not in features; leave them out, or scale the data"
-        )
-    if feature_weights is not None and is_sparse(X):
-        raise UsageError(
-            "feature_weights: expected none with sparse data; multiply the columns by the roots of "
-            "the weights instead"
-        )
-    # Scaling works in float64; unscaled float32 data stay as they are: no copy of them is made.
-    single = scaling == "none" and "float32" in chosen.factory.traits
     feature_names = names_of(X) if feature_names is None else feature_names
-    points = _training_data(X, chosen, missing, names=feature_names, keep_float32=single)
-    sparse = is_sparse(points)
-    gaps = keeps_gaps(missing) and not sparse and has_gaps(points)
+    data = training_data(
+        X,
+        chosen,
+        scaling=scaling,
+        missing=missing,
+        feature_weights=feature_weights,
+        names=feature_names,
+    )
+    count, dimension = data.scaled.shape
     if lattice is not None and not isinstance(lattice, Lattice):
         raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
-    text_labels = _labels(labels, points.shape[0])
-    names = checked_names(feature_names, points.shape[1], name="feature_names")
-    shape = checked_image_shape(image_shape, points.shape[1], name="image_shape")
+    text_labels = _labels(labels, count)
+    names = checked_names(feature_names, dimension, name="feature_names")
+    shape = checked_image_shape(image_shape, dimension, name="image_shape")
     resolved_params = params_from_keywords(chosen.factory, params)
-    fitted = (
-        Scaling.identity(points.shape[1]) if single else fit_scaling(points, scaling, missing=gaps)
-    )
-    # What stays sparse is x / scale: the rest of the change of units goes to the prototypes.
-    shift = fitted.offset / fitted.scale if sparse else np.zeros(1)
-    scaled = along = columns_divided(points, fitted.scale) if sparse else fitted.to_map(points)
-    importance = None
-    if feature_weights is not None:
-        importance = feature_weights_of(feature_weights, names=names, dimension=scaled.shape[1])
-        along = weighted(scaled, importance, missing=gaps)
     if lattice is None:
-        lattice = suggested_lattice(along, rng=_generator(seed))
+        lattice = suggested_lattice(data.along, rng=_generator(seed))
     problem = TrainingProblem(
-        points=read_only_csr(along) if sparse else read_only(along),
+        points=read_only_csr(data.along) if is_sparse(data.along) else read_only(data.along),
         lattice=lattice,
         rng=_generator(seed),
         progress=unblamed(progress or (lambda done, total: None)),
-        initial=None
-        if initial is None
-        else _initial(initial, lattice, fitted, importance, shift, names=names),
-        weights=None if weights is None else _weights(weights, points.shape[0], chosen),
-        missing=gaps,
+        initial=None if initial is None else data.first_prototypes(initial, lattice, names=names),
+        weights=None if weights is None else _weights(weights, count, chosen),
+        missing=data.gaps,
     )
     if checkpoint is None:
-        raw = _fit(chosen, resolved_params, problem)
+        raw = fit(chosen, resolved_params, problem)
     else:
         facts = {"seed": int(seed), "scaling": scaling}
-        raw = _fit_kept(
+        raw = fit_kept(
             chosen, resolved_params, problem, facts, path=checkpoint, every_s=checkpoint_every_s
         )
-    if importance is not None:
-        raw = unweighted(raw, importance, scaled)
+    raw = data.in_map(raw)
     embedding = None if raw.embedding is None else _embedding(raw, problem, registry)
-    if sparse:
-        raw = replace(raw, prototypes=raw.prototypes - shift)
-    in_map = scaled if embedding is None else embedding.encode(scaled)
-    codebook = Codebook(
-        prototypes=raw.prototypes,
-        lattice=lattice if raw.placed else None,
-        relevances=raw.relevances,
-    )
-    seen = replace(codebook, prototypes=codebook.prototypes + shift) if sparse else codebook
-    codebook = replace(
-        codebook,
-        labels=None if text_labels is None else _unit_labels(seen, in_map, text_labels, gaps),
-        clusters=None if clusters is None else _clusters(codebook, clusters),
+    codebook, quantiles = _described(
+        raw,
+        data,
+        lattice=lattice,
+        points=data.scaled if embedding is None else embedding.encode(data.scaled),
+        labels=text_labels,
+        clusters=clusters,
     )
     return TrainedMap(
         codebook=codebook,
-        scaling=fitted,
+        scaling=data.scaling,
         backend=chosen.factory.name,
         params=params_to_tree(resolved_params),
         seed=int(seed),
@@ -214,9 +185,36 @@ def train(
         interrupted=raw.interrupted,
         feature_names=names,
         image_shape=shape,
-        distance_quantiles=_distance_quantiles(in_map, seen, gaps),
+        distance_quantiles=quantiles,
         embedding=embedding,
     )
+
+
+def _described(
+    raw: RawMap,
+    data: TrainingData,
+    *,
+    lattice: Lattice,
+    points: FloatArray,
+    labels: npt.NDArray[np.str_] | None,
+    clusters: int | None,
+) -> tuple[Codebook, FloatArray]:
+    """Return the codebook with labels and clusters, and quantiles of the distance to it."""
+    codebook = Codebook(
+        prototypes=raw.prototypes,
+        lattice=lattice if raw.placed else None,
+        relevances=raw.relevances,
+    )
+    # As the points stand: those that are sparse have not been moved.
+    seen = codebook
+    if data.shift.any():
+        seen = replace(codebook, prototypes=codebook.prototypes + data.shift)
+    codebook = replace(
+        codebook,
+        labels=None if labels is None else _unit_labels(seen, points, labels, data.gaps),
+        clusters=None if clusters is None else _clusters(codebook, clusters),
+    )
+    return codebook, _distance_quantiles(points, seen, data.gaps)
 
 
 def _clusters(codebook: Codebook, clusters: int) -> IntArray:
@@ -241,116 +239,10 @@ def _distance_quantiles(points: FloatArray, codebook: Codebook, gaps: bool) -> F
     return np.quantile(np.sqrt(nearest), np.linspace(0.0, 1.0, 101))
 
 
-def _training_data(
-    X: npt.ArrayLike,
-    chosen: Provided,
-    missing: MissingValues,
-    *,
-    names: Sequence[str] | None,
-    keep_float32: bool,
-) -> FloatArray:
-    if is_sparse(X) and "sparse" not in chosen.factory.traits:
-        raise DataError(
-            f"X: the backend {chosen.factory.name!r} takes no sparse data; use the backend "
-            f"'native', or give X.toarray()"
-        )
-    keeps, fits = keeps_gaps(missing), "missing" in chosen.factory.traits
-    advice = "remove or impute those rows"
-    if fits:
-        advice += ", or train with missing='keep'"
-    elif keeps:
-        advice += f", or use the backend 'native': {chosen.factory.name!r} needs every value"
-    return as_training_data(
-        X,
-        column_names=names,
-        missing=fits and keeps,
-        keep_float32=keep_float32,
-        gap_advice=advice,
-    )
-
-
-def _fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
-    backend = chosen.build(params)
-    with chosen.calling("fit"):
-        raw = backend.fit(problem)
-    if not isinstance(raw, RawMap):
-        raise chosen.error("fit", f"expected a RawMap, got {type(raw).__name__}")
-    dimension = problem.points.shape[1]
-    if raw.embedding is not None:
-        if "embedding" not in chosen.factory.traits:
-            raise chosen.error("fit", "an embedding needs the trait 'embedding', which it lacks")
-        dimension = np.shape(raw.prototypes)[-1]
-    units = problem.lattice.units
-    if not raw.placed:
-        units = min(units, max(1, np.shape(raw.prototypes)[0] if np.ndim(raw.prototypes) else 0))
-    shape = (units, dimension)
-    chosen.checked(raw.prototypes, call="fit", name="prototypes (M, D)", shape=shape)
-    if not np.isfinite(raw.prototypes).all():
-        unit = int(np.flatnonzero(~np.isfinite(raw.prototypes).all(axis=1))[0])
-        raise chosen.error("fit", f"the prototype of unit {unit} is not finite")
-    if raw.relevances is not None:
-        try:
-            as_relevances(raw.relevances, name="relevances", units=shape[0], dimension=shape[1])
-        except UsageError as err:
-            raise chosen.error("fit", str(err)) from err
-    if not isinstance(raw.history, Mapping):
-        got = type(raw.history).__name__
-        raise chosen.error("fit", f"expected history as a mapping of arrays, got {got}")
-    for name, values in raw.history.items():
-        column = np.asarray(values)
-        chosen.checked(column, call="fit", name=f"history[{name!r}]", shape=(column.size,))
-    return raw
-
-
-def _fit_kept(
-    chosen: Provided,
-    params: Any,
-    problem: TrainingProblem,
-    facts: dict[str, Any],
-    *,
-    path: str | os.PathLike[str],
-    every_s: float,
-) -> RawMap:
-    """Do `_fit` with a checkpoint, which lasts as long as there is something left to do."""
-    if "resumable" not in chosen.factory.traits:
-        raise UsageError(
-            f"checkpoint: the backend {chosen.factory.name!r} cannot go on from one; leave it out, "
-            f"or use the backend 'native'"
-        )
-    facts |= {"backend": chosen.factory.name, "params": params_to_tree(params)}
-    facts["lattice"] = problem.lattice.to_json()
-    points = arrays_of(problem.points)
-    same = fingerprint(*points, problem.initial, problem.weights, **facts)
-    kept = FileCheckpoint(path, fingerprint=same, every_s=every_s)
-    raw = _fit(chosen, params, replace(problem, checkpoint=kept))
-    kept.keep() if raw.interrupted else kept.remove()
-    return raw
-
-
 def _embedding(raw: RawMap, problem: TrainingProblem, registry: Registry | None) -> Embedding:
     dimension, codes = problem.points.shape[1], raw.prototypes.shape[1]
     inner = cast(Embedding, raw.embedding)
     return checked_embedding(inner, dimension=dimension, code_dimension=codes, registry=registry)
-
-
-def _initial(
-    initial: npt.ArrayLike,
-    lattice: Lattice,
-    scaling: Scaling,
-    importance: FloatArray | None,
-    shift: FloatArray,
-    *,
-    names: tuple[str, ...] | None,
-) -> FloatArray:
-    dimension = scaling.offset.shape[0]
-    prototypes = as_matrix(initial, name="initial", columns=dimension, column_names=names)
-    if prototypes.shape[0] != lattice.units:
-        raise UsageError(
-            f"initial: expected {lattice.units} rows, one prototype per unit of the lattice, got "
-            f"{prototypes.shape[0]}"
-        )
-    scaled = scaling.to_map(prototypes) + shift
-    return read_only(scaled if importance is None else scaled * np.sqrt(importance))
 
 
 def _weights(weights: npt.ArrayLike, count: int, chosen: Provided) -> FloatArray:

@@ -25,7 +25,7 @@ LAYERS = (
     {"control", "params", "discovery", "checkpoint"},
     {"conflicts"},
     {"plugins", "feature_weights"},
-    {"embeddings"},
+    {"embeddings", "fit", "training_data"},
     {"train", "invert"},
     {"walk", "measures", "cluster_scores"},
     {"steer", "metrics", "stream", "relevance_scores"},
