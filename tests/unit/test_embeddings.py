@@ -121,6 +121,36 @@ def test_frames_are_decoded_codes_and_the_first_code_is_the_input(trained, point
     np.testing.assert_allclose(path.distance_to_map()[-1], nearest, rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["shared", "by unit"])
+def test_relevances_are_those_of_the_codes(trained, points, kind):
+    relevances = np.random.default_rng(5).uniform(0.1, 2.0, size=(16, 3))
+    if kind == "shared":
+        relevances = relevances[0]
+    weighted = replace(trained, codebook=replace(trained.codebook, relevances=relevances))
+    codes = trained.encode(points)
+    expected = weighted.codebook.squared_distances(codes)
+    np.testing.assert_array_equal(weighted.squared_distances(points), expected)
+    found = mf.invert(weighted, expected)
+    np.testing.assert_allclose(found.points, points, rtol=1e-9)
+    path = mf.steer(weighted, points[:5], target=mf.Target.units([3]), steps=20)
+    on_codes = mf.steer(weighted.codebook, codes[:5], target=mf.Target.units([3]), steps=20)
+    np.testing.assert_array_equal(path.codes, on_codes.points)
+    np.testing.assert_array_equal(path.stop, on_codes.stop)
+    flat = trained.decode(path.codes.reshape(-1, 3))
+    np.testing.assert_array_equal(path.points.reshape(-1, 3), flat)
+
+
+def test_a_code_that_matters_to_no_unit_stays_as_it_is(trained, points):
+    shared = replace(trained.codebook, relevances=np.array([1.0, 0.0, 2.0]))
+    weighted = replace(trained, codebook=shared)
+    path = mf.steer(weighted, points[:5], target=mf.Target.units([3]), steps=20)
+    assert path.codes.shape == (21, 5, 3)
+    np.testing.assert_array_equal(path.codes[-1][:, 1], path.codes[0][:, 1])
+    assert (path.codes[-1][:, 0] != path.codes[0][:, 0]).all()
+    found = mf.invert(weighted, weighted.squared_distances(points))
+    assert (found.status == mf.Status.AMBIGUOUS).all()
+
+
 def test_map_and_trajectory_come_back_from_their_files(trained, points, registry, tmp_path):
     mf.save_map(tmp_path / "map.npz", trained)
     again = mf.load_map(tmp_path / "map.npz", registry=registry)
