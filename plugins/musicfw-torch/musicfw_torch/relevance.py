@@ -79,8 +79,9 @@ def relevances_of(dispersions: Tensor, *, law: LawName, temperature: float, floo
         spread = v.amax(dim=1, keepdim=True) - v.amin(dim=1, keepdim=True)
         raw = torch.sigmoid((mean - v) / (temperature * spread).clamp_min(_TINY))
     else:
-        # A feature that does not vary within a unit has no logarithm; 1e-6 of the mean stands in.
-        logs = torch.log(torch.maximum(v, 1e-6 * mean))
+        # A feature that does not vary within a unit has no logarithm: a thousandth of the mean
+        # stands in.
+        logs = torch.log(torch.maximum(v, 1e-3 * mean))
         raw = torch.exp(logs.mean(dim=1, keepdim=True) - logs)
     return floored(raw, floor=floor)
 

@@ -305,3 +305,12 @@ def test_a_device_that_is_not_there_is_refused(blobs: Any) -> None:
 def test_a_loss_that_leaves_the_numbers_is_reported(blobs: Any, small: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="learning_rate: the loss is no longer finite in epoch"):
         fitted(blobs[0], **small | {"learning_rate": 1e30})
+
+
+def test_steering_gives_decoded_frames_and_their_codes(trained: mf.TrainedMap, blobs: Any) -> None:
+    points, labels = blobs
+    path = mf.steer(trained, points[labels == 0][:3], target=mf.Target.label("2"), steps=30)
+    assert path.points.shape[1:] == (3, 12)
+    assert path.codes.shape[1:] == (3, 4)
+    assert np.allclose(path.points[-1], trained.decode(path.codes[-1]))
+    assert path.reached.all()

@@ -7,6 +7,7 @@ from musicfw_torch.relevance import floored, pooled, relevances_of, weighted_squ
 from torch import Tensor
 
 from musicfw import geometry
+from musicfw.som import relevance_laws
 
 LAWS = ("entropy", "logistic", "volume")
 EPS = torch.finfo(torch.float64).eps
@@ -65,6 +66,15 @@ def test_relevances_decide_who_wins() -> None:
     euclidean = weighted_squared_distances(x, w, torch.ones_like(r)).argmin(dim=1)
 
     assert (weighted != euclidean).double().mean() > 0.2
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_laws_are_those_of_the_host(law: str) -> None:
+    v = drawn(12, 30, 7, positive=True)
+    v[3, 2] = 0.0
+    expected = relevance_laws.relevances(v.numpy(), law=law, temperature=0.4, floor=0.05)
+    found = relevances_of(v, law=law, temperature=0.4, floor=0.05)
+    assert np.allclose(expected, found.numpy(), rtol=1e-10)
 
 
 @pytest.mark.parametrize("law", LAWS)
