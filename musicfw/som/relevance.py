@@ -13,8 +13,8 @@ map        on the lattice, neighbours learn     a plane through the principal co
 clusters   each by itself, as many as the       data rows far from each other; the best of
            lattice has                          several starts is taken
 growing    each by itself, as many as the data  as many as the lattice has; those with few
-           need, at most those of the lattice   points or redundant are removed, one is put where
-                                                points are badly represented, again and again
+           need, at most those of the lattice   points or redundant are removed, others put where
+                                                points are badly represented, while that helps
 =========  ===================================  ===============================================
 
 Units that are by themselves have no place on the lattice: their codebook has none.
@@ -37,7 +37,7 @@ from musicfw.lattice import Lattice
 from musicfw.som.initialization import distant_rows, principal_plane, representative_rows
 from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.relevance_descent import Assignment, Law, Units, assigned, refitted
-from musicfw.som.relevance_growth import Growth, badly_represented_row, lasting_units
+from musicfw.som.relevance_growth import Growth, badly_represented_rows, lasting_units, represented
 from musicfw.som.relevance_laws import LawName
 from musicfw.som.schedules import decay
 from musicfw.som.statistics import Neighbourhood
@@ -46,8 +46,8 @@ from musicfw.som.statistics import Neighbourhood
 _EPOCHS_ALIKE = 2
 # Candidates of which the start takes the best: with one, noise is chosen too often.
 _CANDIDATES = 6
-# Growth ends when so many new units in turn have not made more of them.
-_FRUITLESS = 5
+# Growth ends when so many rounds in turn have found nothing new.
+_FRUITLESS = 2
 # A map's units see their neighbours' points too: at 0.2 those of digits fix on the border's pixels.
 _TEMPERATURES = {"map": 2.0, "entropy": 0.2, "logistic": 0.1, "volume": 1.0, "none": 1.0}
 
@@ -137,6 +137,12 @@ class RelevanceParams:
         every = np.append(falling, np.full(epochs - falling.size, end))
         every[: min(_EPOCHS_ALIKE, epochs - 1)] = np.inf
         return every
+
+    @property
+    def growth(self) -> Growth:
+        """The rules of growth."""
+        threshold, share = self.activation_threshold, self.least_share
+        return Growth(activation_threshold=threshold, least_share=share)
 
     def radii(self, lattice: Lattice) -> FloatArray:
         """Return the radius of every epoch, shape (epochs,)."""
@@ -284,38 +290,60 @@ class RelevanceBackend:
     def _growing(
         self, points: FloatArray, problem: TrainingProblem, centre: FloatArray
     ) -> Iterator[_Reached]:
-        """Yield the units while their number changes, and then while the last ones settle.
+        """Yield the units of each round, and then those that last while they settle.
 
-        Each round trains the units that lasted and one more, all of them from relevances alike.
+        A round trains as many units as the lattice has, all from relevances alike: those that
+        lasted and rows that are badly represented. It counts if so many more points are represented
+        as a unit needs.
         """
-        params, most = self.params, problem.lattice.units
-        rules = Growth(
-            activation_threshold=params.activation_threshold, least_share=params.least_share
-        )
+        params, most, rules = self.params, problem.lattice.units, self.params.growth
         if problem.initial is not None:
-            units = self._alike(problem.initial - centre)
+            start = self._alike(problem.initial - centre)
         else:
-            units = self._start(points, most, problem.rng)
-        growing, fruitless, largest, rounds = True, 0, 0, 0
+            start = self._start(points, most, problem.rng)
+        best: Units | None = None
+        known, fruitless, done = 0.0, 0, 0
         errors: tuple[float, ...] = ()
-        total = (2 * most + _FRUITLESS) * params.epochs
-        while True:
-            for number, reached in enumerate(self._epochs(points, units, itertools.repeat(None))):
-                problem.progress(min(rounds * params.epochs + number, total - 1), total)
+        while fruitless < _FRUITLESS and done < most:
+            for number, reached in enumerate(self._epochs(points, start, itertools.repeat(None))):
+                problem.progress(done * params.epochs + number, (most + 1) * params.epochs)
                 yield replace(reached, errors=errors + reached.errors)
-            units, errors, rounds = reached.units, errors + reached.errors, rounds + 1
-            lasting = lasting_units(points, units, reached.found, rules, final=not growing)
-            if not growing and lasting.size == units.prototypes.shape[0]:
-                break
-            fruitless = 0 if lasting.size > largest else fruitless + 1
-            largest = max(largest, lasting.size)
-            growing = growing and fruitless < _FRUITLESS and rounds < 2 * most
-            prototypes = units.prototypes[lasting]
-            if growing and lasting.size < most:
-                row = badly_represented_row(points, reached.found, rules, rng=problem.rng)
-                prototypes = np.vstack([prototypes, row])
-            units = self._alike(prototypes)
-        problem.progress(total, total)
+            errors, done = errors + reached.errors, done + 1
+            lasting = lasting_units(points, reached.units, reached.found, rules)
+            units = reached.units.taken(lasting)
+            found = assigned(points, units, receptive_field=params.receptive_field)
+            now = float(np.count_nonzero(represented(points, found.squared_distances, rules)))
+            fruitless += 1
+            if best is None or now >= known + rules.least_share * points.shape[0]:
+                best, around, known, fruitless = units, found, now, 0
+            count = most - best.prototypes.shape[0]
+            rows = badly_represented_rows(points, around, rules, count=count, rng=problem.rng)
+            start = self._alike(np.vstack([best.prototypes, rows]))
+        assert best is not None
+        for reached in self._settled(points, best):
+            yield replace(reached, errors=errors + reached.errors)
+        problem.progress((most + 1) * params.epochs, (most + 1) * params.epochs)
+
+    def _settled(self, points: FloatArray, units: Units) -> Iterator[_Reached]:
+        """Yield the units with what they have learnt, until all of them last."""
+        params = self.params
+        temperature = float(params.temperatures(2)[-1])
+        errors: tuple[float, ...] = ()
+        found = assigned(points, units, receptive_field=params.receptive_field)
+        while True:
+            for _ in range(params.epochs):
+                units = self._refitted(points, units, found, None, temperature)
+                before = found
+                found = assigned(points, units, receptive_field=params.receptive_field)
+                errors = (*errors, found.quantization_error)
+                yield _Reached(units=units, found=found, errors=errors)
+                if found.same_as(before):
+                    break
+            lasting = lasting_units(points, units, found, params.growth)
+            if lasting.size == units.prototypes.shape[0]:
+                return
+            units = units.taken(lasting)
+            found = assigned(points, units, receptive_field=params.receptive_field)
 
 
 RELEVANCE = BackendFactory(

@@ -46,6 +46,11 @@ class Units:
         ones = np.ones_like(prototypes) if learning else None
         return cls(prototypes=prototypes, relevances=ones)
 
+    def taken(self, units: IntArray) -> Units:
+        """Return some of the units."""
+        R = self.relevances
+        return Units(prototypes=self.prototypes[units], relevances=None if R is None else R[units])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Assignment:

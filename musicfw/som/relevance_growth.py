@@ -39,23 +39,26 @@ def represented(points: FloatArray, squared: FloatArray, rules: Growth) -> BoolA
     return np.asarray(1.0 / (1.0 + squared / scale) >= rules.activation_threshold)
 
 
-def badly_represented_row(
-    points: FloatArray, found: Assignment, rules: Growth, *, rng: np.random.Generator
+def badly_represented_rows(
+    points: FloatArray,
+    found: Assignment,
+    rules: Growth,
+    *,
+    count: int,
+    rng: np.random.Generator,
 ) -> FloatArray:
-    """Return a row, drawn by squared distance from those that no unit represents, shape (D,)."""
+    """Return rows drawn by squared distance from those that no unit represents, (count, D)."""
     distances = found.squared_distances
     rejected = np.where(represented(points, distances, rules), 0.0, distances)
     shares = rejected / rejected.sum() if rejected.any() else None
-    return np.asarray(points[rng.choice(points.shape[0], p=shares)])
+    return np.asarray(points[rng.choice(points.shape[0], count, p=shares)])
 
 
-def lasting_units(
-    points: FloatArray, units: Units, found: Assignment, rules: Growth, *, final: bool
-) -> IntArray:
+def lasting_units(points: FloatArray, units: Units, found: Assignment, rules: Growth) -> IntArray:
     """Return the units that have enough points and are not redundant, in ascending order.
 
-    A unit is redundant if others represent most of its points; units with few points go first. At
-    least one unit lasts.
+    Points outside the receptive field do not count. A unit is redundant if others represent most of
+    its points; units with few points go first. At least one unit lasts.
 
     Parameters
     ----------
@@ -67,15 +70,10 @@ def lasting_units(
         Of the points to them.
     rules : Growth
         What is enough.
-    final : bool
-        Whether only points that are represented count; before, a unit that stands for several
-        clusters represents none of them, and all points in the receptive field count.
     """
     rows = found.kept
-    if final:
-        rows = np.flatnonzero(represented(points, found.squared_distances, rules))
-    winners, size = found.winners[rows], units.prototypes.shape[0]
-    counts = np.bincount(winners, minlength=size)
+    winners = found.winners[rows]
+    counts = np.bincount(winners, minlength=units.prototypes.shape[0])
     lasting = counts >= rules.least_share * points.shape[0]
     lasting[counts.argmax()] = True
     squared = squared_distances(points[rows], units.prototypes, units.relevances)
