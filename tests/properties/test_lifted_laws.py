@@ -310,3 +310,15 @@ def test_what_is_known_of_each_feature_is_stored(tmp_path):
     assert np.inf in inverted.well_posedness.feature_amplification
     store.save_inversion(tmp_path / "i.npz", inverted)
     assert store.load_inversion(tmp_path / "i.npz").well_posedness == inverted.well_posedness
+
+
+def test_a_feature_that_is_the_same_far_from_the_origin_counts_as_such():
+    codebook, points, _ = drawn(16, units=30, dimension=5)
+    prototypes = codebook.prototypes.copy()
+    prototypes[:, 2] = points[:, 2] = 7e8 + 0.1  # its mean is rounded to 1e-7
+    codebook = mf.Codebook(prototypes=prototypes, relevances=codebook.relevances)
+    assert mf.well_posedness(codebook).affine_rank == 4
+    inverted = mf.invert(codebook, codebook.squared_distances(points))
+    assert (inverted.status == mf.Status.EXACT).all()
+    others = [0, 1, 3, 4]
+    np.testing.assert_allclose(inverted.points[:, others], points[:, others], rtol=0, atol=1e-10)

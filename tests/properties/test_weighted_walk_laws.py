@@ -13,6 +13,7 @@ import musicfw as mf
 from musicfw.api import SteeringProblem
 from musicfw.control.metric_hull import hull_of
 from musicfw.control.music import Music, MusicParams
+from musicfw.control.routes import routes
 from musicfw.control.weighted_walk import weighted_units
 
 seeds = st.integers(0, 2**32 - 1)
@@ -285,3 +286,26 @@ def test_what_a_point_carries_along_holds_it_up_at_no_waypoint():
     target = mf.Target.path([0, 6, 12, 18, 24])
     path = mf.steer(codebook, 3.0 * points, target=target, steps=300, max_step=1.0)
     assert path.reached.all()
+
+
+def test_a_route_goes_by_what_units_find_relevant():
+    # Two rows of three units; the middle one of the first row is far off in feature 1 only.
+    W = np.array([[0, 0, 0], [1, 10, 0], [2, 0, 0], [0, 0, 1], [1, 0, 1], [2, 0, 1]], dtype=float)
+    lattice = mf.Lattice(rows=2, columns=3)
+    plain = mf.Codebook(prototypes=W, lattice=lattice)
+    relevances = np.tile([1.0, 1e-4, 1.0], (6, 1))
+    relevances[5, 1] = 2e-4
+    weighted = replace(plain, relevances=relevances)
+    for codebook, through in ((plain, 4), (weighted, 1)):
+        start = codebook.squared_distances(W[:1])
+        (way,) = routes(codebook, start, np.array([2]), "lattice")
+        assert way.tolist() == [through, 2]
+
+
+def test_goals_are_met_in_the_features_that_are_not_frozen():
+    codebook, points = drawn(12)
+    there = points[0].copy()
+    there[[1, 4]] = points[1][[1, 4]]  # what is frozen is the same in both
+    target = mf.Target.activations(codebook.squared_distances(there)[0])
+    path = mf.steer(codebook, points[1], target=target, frozen=[1, 4], rate=1.0)
+    np.testing.assert_allclose(path.points[-1][0], there, rtol=0, atol=1e-6)
