@@ -9,6 +9,7 @@ from musicfw.api import Factory
 from musicfw.plugins import Provided
 from musicfw.testing import (
     backend_laws,
+    backend_trait_laws,
     dataset_laws,
     factory_laws,
     policy_laws,
@@ -30,7 +31,7 @@ from musicfw.testing.kit import (
 
 CHECKS: tuple[Check, ...] = (
     *checks_in(factory_laws, solver_accuracy, solver_equivariance, solver_contract),
-    *checks_in(backend_laws, sparse_laws, policy_laws, dataset_laws),
+    *checks_in(backend_laws, backend_trait_laws, sparse_laws, policy_laws, dataset_laws),
 )
 """Every check of the kit."""
 

@@ -20,6 +20,18 @@ __all__ = ["for_all", "show"]
 _SHRINKING = 250
 
 
+# The same examples every time, whatever the machine; a deadline would time it, not the plugin.
+_SETTINGS = settings(
+    phases=(Phase.generate, Phase.shrink),
+    derandomize=True,
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+    verbosity=Verbosity.quiet,
+)
+
+
 class _EnoughError(unittest.SkipTest):
     """Ends the search: Hypothesis lets what skips a test through at once."""
 
@@ -46,16 +58,7 @@ def for_all(
     failures: list[tuple[str, BaseException]] = []
     tried = 0
 
-    @settings(
-        max_examples=examples,
-        phases=(Phase.generate, Phase.shrink),
-        derandomize=True,
-        database=None,
-        deadline=None,
-        report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-        verbosity=Verbosity.quiet,
-    )
+    @settings(_SETTINGS, max_examples=examples)
     @given(cases)
     def run(case: Mapping[str, Any]) -> None:
         nonlocal tried

@@ -86,22 +86,7 @@ def codebooks(
     rank : {"full", "deficient"} or int, optional
         Affine rank r: D, less than D, or this number; any by default.
     """
-    ranks = {"full": min_dim, "deficient": 0, None: 0}
-    lowest = rank if isinstance(rank, int) else ranks[rank]
-    if lowest > max_dim or lowest >= max_units:
-        raise UsageError(
-            f"codebooks: expected max_dim of at least the rank {lowest} and max_units above it, "
-            f"got {max_dim} and {max_units}"
-        )
-    most = min(max_dim, max_units - 1) if rank == "full" else max_dim
-    least = max(min_dim, lowest, 1) + (rank == "deficient" and min_dim == 0)
-    dimension = draw(st.integers(least, most))
-    if isinstance(rank, int):
-        r = rank
-    elif rank == "full":
-        r = dimension
-    else:
-        r = draw(st.integers(0, min(dimension - (rank == "deficient"), max_units - 1)))
+    dimension, r = draw(_dimension_and_rank(min_dim, max_dim, max_units, rank))
     units = draw(st.integers(max(min_units, r + 1), max_units))
     coordinates = np.vstack([np.zeros((1, r)), draw(_independent(r)), np.zeros((units - r - 1, r))])
     coordinates[r + 1 :] = draw(integers(units - r - 1, r, largest=4))
@@ -110,6 +95,33 @@ def codebooks(
     scale = 2.0 ** draw(st.sampled_from([0, -10, 10]))
     order = _shuffled(units, draw(st.integers(0, 1000)))
     return Codebook(prototypes=scale * (coordinates @ directions + offset)[order])
+
+
+@st.composite
+def _dimension_and_rank(
+    draw: DrawFn,
+    min_dim: int,
+    max_dim: int,
+    max_units: int,
+    rank: Literal["full", "deficient"] | int | None,
+) -> tuple[int, int]:
+    """Return a number of features D and a rank r that the limits of `codebooks` allow."""
+    ranks = {"full": min_dim, "deficient": 0, None: 0}
+    lowest = rank if isinstance(rank, int) else ranks[rank]
+    if lowest > max_dim or lowest >= max_units:
+        raise UsageError(
+            f"codebooks: expected max_dim of at least the rank {lowest} and max_units above it, "
+            f"got {max_dim} and {max_units}"
+        )
+    most = min(max_dim, max_units - 1) if rank == "full" else max_dim
+    least = max(min_dim, lowest, 1)
+    dimension = draw(st.integers(least, most))
+    if rank == "full":
+        return dimension, dimension
+    if isinstance(rank, int):
+        return dimension, rank
+    most = min(dimension - (rank == "deficient"), max_units - 1)
+    return dimension, draw(st.integers(0, most))
 
 
 @st.composite
