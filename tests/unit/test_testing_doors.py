@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from musicfw.api import NoParams, RawSolution, SolverFactory
+from musicfw.api import EmbeddingFactory, NoParams, RawSolution, SolverFactory
 from musicfw.errors import UsageError
 from musicfw.solvers import EXACT, RIDGE
-from musicfw.testing import check_solver, solver_checks
+from musicfw.testing import check_plugin, check_solver, solver_checks
 
 WRONG = """
 import numpy as np
-from musicfw.api import NoParams, RawSolution, SolverFactory
+from musicfw.api import EmbeddingFactory, NoParams, RawSolution, SolverFactory
 from musicfw.testing import parametrize_solver
 
 class Half:
@@ -178,3 +178,22 @@ def test_the_fixtures_come_with_one_line(tmp_path):
         check=False,
     )
     assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_an_embedding_is_checked_as_a_factory_only():
+    codes = EmbeddingFactory(name="codes", build=lambda files: None, summary="Codes.")
+    assert [(r.name, r.status) for r in check_plugin("embedding", codes)] == [
+        ("factory_is_valid", "passed")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (EXACT, "expected a factory of a policy, got one of a solver"),
+        ("music", "expected a factory of a policy, got str"),
+    ],
+)
+def test_what_is_no_factory_of_the_kind_is_refused(wrong, told):
+    with pytest.raises(UsageError, match=told):
+        check_plugin("policy", wrong)
