@@ -38,18 +38,6 @@ def test_a_strong_ridge_keeps_the_laws(check):
     check()
 
 
-NOT_CENTRED = "drawn to the winner's prototype, so not shrunk towards the centroid"
-
-
-@parametrize_solver(
-    RIDGE,
-    options={"alpha": 0.1, "prior": "winner"},
-    expected_failures={"shrinkage_monotone": NOT_CENTRED},
-)
-def test_ridge_towards_the_winner_keeps_the_laws(check):
-    check()
-
-
 @parametrize_solver(TRUNCATED_SVD, options={"rcond": 1e-3})
 def test_truncated_svd_with_a_threshold_keeps_the_laws(check):
     check()
@@ -96,9 +84,4 @@ def test_music_over_all_units_keeps_the_laws(check):
 
 @parametrize_policy(MUSIC, options={"scope": "all"}, expected_failures={"cost_is_heeded": NO_COST})
 def test_music_that_reselects_over_all_units_keeps_the_laws(check):
-    check()
-
-
-@parametrize_policy(MUSIC, options={"route": "lattice", "detail": None})
-def test_music_along_the_lattice_keeps_the_laws(check):
     check()
