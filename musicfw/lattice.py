@@ -125,7 +125,10 @@ class Lattice:
 
     def coordinates(self) -> FloatArray:
         """Return the positions (x, y) of all units, shape (M, 2), nearest neighbours 1 apart."""
-        row, column = np.divmod(np.arange(self.units), self.columns)
+        return self._position(np.arange(self.units))
+
+    def _position(self, units: IntArray) -> FloatArray:
+        row, column = np.divmod(units, self.columns)
         x = column.astype(np.float64)
         if self.topology == "hexagonal":
             x += 0.5 * (row % 2)
@@ -181,8 +184,7 @@ class Lattice:
         first, second : ndarray of int, shape (P,)
             Units, different ones.
         """
-        position = self.coordinates()
-        squared = self._squared_lengths(position[first] - position[second])
+        squared = self._squared_lengths(self._position(first) - self._position(second))
         return squared <= _TOUCHING[self.topology] ** 2 + _ROUNDING
 
     def _within(self, distance: float) -> BoolArray:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.lattice import Lattice
 
+_UNITS_COMPARED = 64
+
 
 class History:
     """The record of a training; NaN stands for what was not measured.
@@ -51,6 +53,15 @@ class History:
         share = float(np.mean(~self._lattice.touch(*best_two.T)))
         self.note(update, quantization_error=error, topographic_error=share)
 
+    def note_change(self, update: int, before: FloatArray, after: FloatArray) -> None:
+        """Record ``√(mean ||w_i' − w_i||²)``: how far an update moved the prototypes.
+
+        Of at most 64 of them, spread evenly: all would take a fortieth of the default training.
+        """
+        some = slice(None, None, -(-len(after) // _UNITS_COMPARED))
+        moved = after[some] - before[some]
+        self.note(update, change=float(np.sqrt(np.vdot(moved, moved) / len(moved))))
+
     def until(self, updates: int) -> dict[str, FloatArray]:
         """Return copies of the first entries."""
         known = {name: values[:updates].copy() for name, values in self._values.items()}
@@ -60,9 +71,3 @@ class History:
         """Take over what `until` returned in an earlier process."""
         for name, values in self._values.items():
             values[: known[name].size] = known[name]
-
-
-def root_mean_square_change(before: FloatArray, after: FloatArray) -> float:
-    """Return ``√(1/M Σ_i ||w_i' − w_i||²)``: how far an update moved the prototypes."""
-    moved = after - before
-    return float(np.sqrt(np.vdot(moved, moved) / len(moved)))

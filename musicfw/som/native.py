@@ -30,7 +30,7 @@ from musicfw.errors import UsageError
 from musicfw.som.centred_points import CentredPoints
 from musicfw.som.compiled import FilteredPoints
 from musicfw.som.early_stopping import Judge, split
-from musicfw.som.history import History, root_mean_square_change
+from musicfw.som.history import History
 from musicfw.som.initialization import Overview, first_prototypes, overview
 from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
@@ -58,9 +58,9 @@ class NativeBackend:
         """Return the trained prototypes.
 
         The history has one entry per update: its ``radius``; ``change``, the root mean square
-        distance it moved the prototypes; ``quantization_error`` after it, of the points of the next
-        step (all of them in mode batch; for the last entry, of the first step); and
-        ``topographic_error``, of the first 64 of these. In mode online it has one entry per pass,
+        distance it moved the prototypes (at most 64, spread evenly); ``quantization_error`` after
+        it, of the points of the next step (all of them in mode batch; for the last entry, of the
+        first step); and ``topographic_error``, of 64 of these. In mode online it has one per pass,
         and ``quantization_error`` is the mean over the points just before each was learnt.
 
         With ``validation_share`` it has ``held_out_quantization_error`` too, NaN where that was not
@@ -208,7 +208,7 @@ class NativeBackend:
                 error_sum = som.learn_all(data.chunks(order), radii=radii[now], rates=rates[now])
                 learnt = som.prototypes.astype(np.float64)
                 history.note_errors(number, error_sum / points, data.best_two(order, learnt))
-                history.note(number, change=root_mean_square_change(reached.prototypes, learnt))
+                history.note_change(number, reached.prototypes, learnt)
                 reached = Reached(prototypes=learnt, updates=number + 1)
                 reached.offer(problem.checkpoint, history)
                 problem.progress(reached.updates, passes)

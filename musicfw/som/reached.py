@@ -12,7 +12,7 @@ import numpy.typing as npt
 from musicfw.api import Checkpoint
 from musicfw.arrays import FloatArray
 from musicfw.som.early_stopping import Judge, Judged
-from musicfw.som.history import History, root_mean_square_change
+from musicfw.som.history import History
 from musicfw.som.statistics import Neighbourhood, Statistics, update
 
 _HISTORY = "history."
@@ -61,7 +61,7 @@ class Reached:
         if memory and self.collected is not None:
             collected = fresh + self.collected.faded(memory)
         moved = update(collected, neighbourhood, self.prototypes)
-        history.note(self.updates, change=root_mean_square_change(self.prototypes, moved))
+        history.note_change(self.updates, self.prototypes, moved)
         judged = self.judged
         if judge is not None and judge.is_due(self.updates + 1):
             error = judge.measure(moved)

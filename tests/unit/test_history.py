@@ -104,6 +104,16 @@ def test_the_change_is_how_far_the_prototypes_moved(mode):
     assert trained.history["change"] == pytest.approx([expected], rel=100 * EPS)
 
 
+def test_of_many_units_some_tell_how_far_they_moved():
+    lattice = mf.Lattice(rows=10, columns=20)
+    first = np.random.default_rng(4).normal(size=(200, 5))
+    options = {"lattice": lattice, "initial": first, "mode": "batch", "radius_decay": [2.0]}
+    trained = mf.train(X, **options)
+    moved = (trained.codebook.prototypes - first)[::4]
+    expected = np.sqrt((moved**2).sum(axis=1).mean())
+    assert trained.history["change"] == pytest.approx([expected], rel=100 * EPS)
+
+
 def test_a_single_unit_makes_no_topographic_error():
     trained = mf.train(X, lattice=mf.Lattice(rows=1, columns=1), mode="batch", epochs=2)
     np.testing.assert_array_equal([0.0, 0.0], trained.history["topographic_error"])
