@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from musicfw.api import BoolArray, FloatArray, IntArray, SteeringProblem
-from musicfw.control.routes import Route, routes
+from musicfw.control.routes import Route, open_routes, routes
 from musicfw.geometry import squared_distances, squared_lengths
 
 # A waypoint is passed when its squared distance is within this factor of the smallest: on a route
@@ -35,9 +35,16 @@ class Guide:
         if problem.waypoints.size:
             self._routes = (problem.waypoints,) * count
         elif route != "direct" and problem.approaches:
-            self._routes = routes(
-                problem.codebook, ranked(problem, problem.points), problem.units, route
-            )
+            distances = ranked(problem, problem.points)
+            self._routes = routes(problem.codebook, distances, problem.units, route)
+            if problem.frozen_distances is not None:
+                self._routes = open_routes(
+                    self._routes,
+                    problem.codebook,
+                    distances,
+                    problem.units,
+                    frozen=problem.frozen_distances,
+                )
         self._at = np.zeros(count, dtype=np.intp)
         if self._routes is not None:
             self._rest = [_length_after(way, problem) for way in self._routes]

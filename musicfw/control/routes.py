@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from musicfw.api import BoolArray, Codebook, FloatArray, IntArray
-from musicfw.geometry import prototype_squared_distances
+from musicfw.geometry import prototype_squared_distances, squared_distances
 
 Route = Literal["direct", "lattice", "core"]
 
@@ -62,6 +62,50 @@ def routes(
     open_to = units[np.isin(part[units], part[cores])]
     entries = open_to[distances[:, open_to].argmin(axis=1)]
     return tuple(np.array(_follow(onward, unit)) for unit in entries)
+
+
+def open_routes(
+    ways: tuple[IntArray, ...],
+    codebook: Codebook,
+    distances: FloatArray,
+    units: IntArray,
+    *,
+    frozen: FloatArray,
+) -> tuple[IntArray, ...]:
+    """Return routes without waypoints that frozen features keep a point from ever coming near.
+
+    A point that stands at a prototype in all features that may change still is away from it by the
+    frozen ones, maybe farther than from another prototype. A route ends where the point, standing
+    at the prototype, is nearer to the target than to the outside by a margin; it is left as it is
+    if there is no such unit, for then nothing is known to be better. Of the waypoints before, those
+    stay that are the best matching unit of a point that stands at them.
+
+    Parameters
+    ----------
+    ways, codebook, distances, units
+        What `routes` returned and was given; the codebook in the features that may change.
+    frozen : ndarray, shape (N, M)
+        The part of every squared distance that cannot change.
+    """
+    between = squared_distances(codebook.prototypes, codebook.prototypes, codebook.relevances)
+    inside = np.isin(np.arange(codebook.units), units)
+    opened = []
+    for n, way in enumerate(ways):
+        seen = frozen[n] - frozen[n].min()
+        there = between[units] + seen
+        margin = there[:, ~inside].min(axis=1) - there[:, inside].min(axis=1)
+        if margin.max() <= 0.0:
+            opened.append(way)
+            continue
+        # Not the nearest that would just do: what is preserved on the way holds a point off.
+        ends = units[margin >= _ISLAND * margin.max()]
+        end = way[-1] if way[-1] in ends else ends[distances[n, ends].argmin()]
+        passed = way[(between[way] + seen).argmin(axis=1) == way]
+        before = passed[passed != end]
+        if end != way[-1]:
+            before = before[~inside[before]]
+        opened.append(np.append(before, end))
+    return tuple(opened)
 
 
 def _graph(codebook: Codebook, between: FloatArray) -> FloatArray:

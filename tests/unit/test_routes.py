@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import musicfw as mf
-from musicfw.control.routes import routes
+from musicfw.control.routes import open_routes, routes
+from musicfw.geometry import squared_distances
 
 seeds = st.integers(0, 2**32 - 1)
 boards = st.sampled_from(
@@ -179,3 +180,59 @@ def test_where_the_graph_falls_apart_the_way_leads_directly_to_the_target():
     assert [way.tolist() for way in found] == [[unit] for unit in units[d[:, units].argmin(axis=1)]]
     path = mf.steer(codebook, near[:2], target=mf.Target.units(units), route="lattice", steps=200)
     assert path.reached.all()
+
+
+# --- frozen features -----------------------------------------------------------------------------
+
+# Six units on a line; the second feature is frozen and sets the upper row apart from the lower.
+LINE = mf.Codebook(
+    prototypes=np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]),
+    lattice=mf.Lattice(rows=1, columns=6),
+)
+
+
+def opened(way, units, frozen):
+    frozen = np.array([frozen], dtype=float)
+    distances = (np.arange(6.0)[np.newaxis] - 0.0) ** 2 + frozen
+    (found,) = open_routes((np.array(way),), LINE, distances, np.array(units), frozen=frozen)
+    return found.tolist()
+
+
+def test_without_a_frozen_part_routes_stay_as_they_are():
+    assert opened([1, 2, 3, 4], [3, 4], [7.0] * 6) == [1, 2, 3, 4]
+
+
+def test_a_waypoint_that_the_frozen_part_sets_out_of_reach_is_left_out():
+    assert opened([1, 2, 3, 4], [4, 5], [0, 0, 9.0, 0, 0, 0]) == [1, 3, 4]
+
+
+def test_a_route_ends_where_the_target_wins_with_the_frozen_part_in_place():
+    # Whoever stands at unit 3 is nearer to 2 and 4, outside the target.
+    assert opened([1, 2, 3], [3, 5], [0, 0, 0, 20.0, 0, 0]) == [1, 2, 5]
+
+
+def test_a_target_out_of_reach_leaves_the_route_as_it_is():
+    assert opened([1, 2, 3], [3], [0, 0, 0, 99.0, 0, 0]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("route", ["core", "lattice"])
+def test_with_frozen_features_points_arrive_where_the_target_can_win(route):
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=(6, 5)) * 3.0
+    label = rng.integers(6, size=900)
+    points = centres[label] + rng.normal(size=(900, 5))
+    trained = mf.train(
+        points, lattice=mf.Lattice(rows=9, columns=9), labels=(label % 2).astype(str), seed=1
+    )
+    book, starts = trained.codebook, points[label % 2 == 0][:60]
+    path = mf.steer(trained, starts, target=mf.Target.label("1"), frozen=[0, 3], route=route)
+    free = [1, 2, 4]
+    between = squared_distances(book.prototypes[:, free], book.prototypes[:, free])
+    frozen = squared_distances(starts[:, [0, 3]], book.prototypes[:, [0, 3]])
+    standing = between + frozen[:, np.newaxis]  # of each start, at each unit, to every unit
+    ours = book.labels == "1"
+    won = standing[:, ours][:, :, ours].min(axis=2), standing[:, ours][:, :, ~ours].min(axis=2)
+    can_win = (won[0] < 0.8 * won[1]).any(axis=1)
+    assert can_win.sum() >= 50
+    # Not all: what is preserved on the way may hold a point off by more than the margin.
+    assert path.reached[can_win].mean() >= 0.95
