@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from musicfw.arrays import FloatArray, IntArray, read_only
+from musicfw.arrays import FloatArray, IntArray, WorkArray, read_only
 from musicfw.sparse import dense, is_sparse, squared_row_lengths
 
 # Rows per block, so that memory beside the result stays small: about 8 MB of distances.
@@ -117,6 +117,22 @@ def nearest_squared_distances(
         offset = dense(points[rows]) - prototypes[winners[rows]]
         nearest[rows] = squared_lengths(offset, of_units(relevances, winners[rows]))
     return nearest
+
+
+def winners_of(relative: WorkArray, squared_sizes: WorkArray) -> tuple[IntArray, WorkArray]:
+    """Return the nearest prototype of every point, of equals the lowest, and how near, (n,) each.
+
+    Parameters
+    ----------
+    relative : ndarray, shape (n, M)
+        Squared distances without the term that all prototypes share, ``||x||²``.
+    squared_sizes : ndarray, shape (n,)
+        That term.
+    """
+    winners = relative.argmin(axis=1)
+    squared = relative[np.arange(winners.size), winners]
+    squared += squared_sizes
+    return winners, np.maximum(squared, 0.0, out=squared)
 
 
 def of_units(relevances: FloatArray | None, units: IntArray) -> FloatArray | None:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from musicfw.arrays import BoolArray, FloatArray, IntArray, WorkArray
 from musicfw.errors import UsageError
-from musicfw.geometry import centre_of
+from musicfw.geometry import centre_of, winners_of
 
 MissingValues = Literal["refuse", "keep"]
 
@@ -80,10 +80,7 @@ class MaskedSearch:
         known, filled = known_and_filled(chunk)
         relative = filled @ self._minus_twice.T
         relative += known.astype(chunk.dtype) @ self._squares.T
-        winners = relative.argmin(axis=1)
-        squared = relative[np.arange(winners.size), winners]
-        squared += np.einsum("nd,nd->n", filled, filled)
-        return winners, np.maximum(squared, 0.0, out=squared)
+        return winners_of(relative, np.einsum("nd,nd->n", filled, filled))
 
 
 def masked_best_matching_units(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from musicfw.api import TrainingProblem
 from musicfw.arrays import FloatArray, IntArray
+from musicfw.geometry import winners_of
 from musicfw.som.centred_points import CentredPoints, refuse_overflow
 from musicfw.som.statistics import Statistics, WorkArray, statistics
 from musicfw.sparse import is_sparse, squared_row_lengths
@@ -111,7 +112,4 @@ class SparseSearch:
         """Return the nearest prototype of every point, of equals the lowest, and how near."""
         relative = chunk @ self._minus_twice
         relative += self._norms
-        winners = relative.argmin(axis=1)
-        squared = relative[np.arange(winners.size), winners]
-        squared += squared_row_lengths(chunk)
-        return winners, np.maximum(squared, 0.0, out=squared)
+        return winners_of(relative, squared_row_lengths(chunk))

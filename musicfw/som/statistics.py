@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, IntArray
 from musicfw.arrays import WorkArray as WorkArray
+from musicfw.geometry import winners_of
 from musicfw.missing import known_and_filled
 from musicfw.sparse import dense
 
@@ -128,10 +129,7 @@ class PlainSearch:
         relative += self._norms
         # What the topographic error of these points is told from, at no cost.
         self.relative = relative[:POINTS_HANDED_ON].copy()
-        winners = relative.argmin(axis=1)
-        squared = relative[np.arange(winners.size), winners]
-        squared += np.einsum("nd,nd->n", chunk, chunk)
-        return winners, np.maximum(squared, 0.0, out=squared)
+        return winners_of(relative, np.einsum("nd,nd->n", chunk, chunk))
 
 
 def statistics(
