@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt
 
 from musicfw.api import CentredSystem, FloatArray, RawSolution, SolverFactory, hookimpl, param
 
@@ -48,9 +48,8 @@ class HuberParams:
     alpha: Annotated[float, Ge(0)] = param(
         0.0, help="Tikhonov parameter λ as in ridge, in squared units of the data."
     )
-    iterations: Annotated[int, Ge(1)] = param(50, help="Reweightings at most.")
-    convergence: Annotated[float, Ge(0), Lt(1)] = param(
-        1e-6, help="Relative change of the residuals at which a point is done."
+    iterations: Annotated[int, Ge(1)] = param(
+        50, help="Reweightings: as many for every point that is not at rest before."
     )
 
 
@@ -92,9 +91,10 @@ class Prepared:
             found[active] = np.linalg.solve(normal, moment[:, :, np.newaxis])[:, :, 0]
             before = residual[active]
             residual[active] = targets[active] - found[active] @ basis.T
+            # Rest means rounding: an earlier end would come at another iteration for the same point
+            # in another batch.
             change = np.abs(residual[active] - before).max(axis=1)
-            still = change > self.params.convergence * np.abs(before).max(axis=1)
-            active = active[still & (change > _ROUNDING * size[active])]
+            active = active[change > _ROUNDING * size[active]]
         return found
 
     def _weights(self, residual: FloatArray, size: FloatArray) -> FloatArray:
