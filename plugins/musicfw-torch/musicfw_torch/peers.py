@@ -53,7 +53,7 @@ def umap_mixture(points: FloatArray, *, clusters: int, seed: int) -> IntArray:
 
     20 neighbours and a minimal distance of 0 (R. McConville et al., "N2D", ICPR 2020).
     """
-    import umap  # type: ignore[import-untyped]
+    import umap
 
     reducer = umap.UMAP(n_components=10, n_neighbors=20, min_dist=0.0, random_state=seed, n_jobs=1)
     codes = np.asarray(reducer.fit_transform(points), dtype=np.float64)
