@@ -63,7 +63,8 @@ def as_matrix(
     finite : bool
         Whether NaN and infinities are refused.
     missing : bool
-        Whether NaN stands for a missing value and is let through, infinities not.
+        Whether NaN stands for a missing value and is let through, infinities not. What is masked
+        (numpy.ma) then becomes NaN.
     gap_advice : str
         What to do about a NaN that is refused, for its message.
     keep_float32 : bool
@@ -78,7 +79,7 @@ def as_matrix(
     """
     column_names = names_of(value) if column_names is None else column_names
     kept = (np.float32,) if keep_float32 else ()
-    matrix = _as_float(value, name=name, column_names=column_names, kept=kept)
+    matrix = _as_float(value, name=name, column_names=column_names, kept=kept, missing=missing)
     if matrix.ndim != 2:
         raise DataError(
             f"{name}: expected a matrix with one row per point (2 dimensions), got an array of "
@@ -116,7 +117,7 @@ def as_points(
     if is_sparse(value):
         csr = as_csr(value, name=name, columns=dimension, column_names=column_names)
         return cast(FloatArray, csr) if sparse else dense(csr)
-    array = _as_float(value, name=name, column_names=column_names)
+    array = _as_float(value, name=name, column_names=column_names, missing=missing)
     if array.ndim == 1:
         array = array[np.newaxis, :]
     matrix = as_matrix(
@@ -287,6 +288,7 @@ def _as_float(
     name: str,
     column_names: Sequence[str] | None,
     kept: tuple[type, ...] = (),
+    missing: bool = False,
 ) -> FloatArray:
     if is_sparse(value):
         raise DataError(f"{name}: expected a dense array, got a sparse matrix; give its toarray()")
@@ -297,7 +299,9 @@ def _as_float(
     except ValueError as err:
         raise DataError(_ragged_message(value, name, err)) from err
     if np.ma.is_masked(value):
-        raise DataError(f"{name}: holds masked values, expected numbers; remove or impute them")
+        if not missing or array.dtype.kind not in "fiub":
+            raise DataError(f"{name}: holds masked values, expected numbers; remove or impute them")
+        array = np.where(np.ma.getmaskarray(np.ma.asarray(value)), np.nan, array)
     if array.dtype.kind in "fiub":
         dtype = array.dtype if array.dtype.type in kept else np.dtype(np.float64)
         return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)

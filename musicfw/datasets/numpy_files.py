@@ -11,14 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.api import Dataset, DatasetFactory, param
-from musicfw.arrays import as_matrix
+from musicfw.arrays import as_matrix, refuse_unknown_rows
 from musicfw.datasets.sources import as_labels, existing_path, listed
 from musicfw.errors import DataError, did_you_mean
+from musicfw.missing import MissingValues
 
 __all__ = ["NPY_FACTORY", "NPZ_FACTORY", "NpyParams", "NpySource", "NpzParams", "NpzSource"]
 
 _NPY_MAGIC = b"\x93NUMPY"
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+_MISSING_HELP = (
+    "What NaN in the points is: an error, or a missing value (the backend native trains on the "
+    "known ones)."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,7 @@ class NpyParams:
     labels_path: str = param(
         "", help="A second .npy file with one label per point (N,).", is_path=True
     )
+    missing: MissingValues = param("refuse", help=_MISSING_HELP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class NpySource:
                 self.params.labels_path, option="npy.labels_path", kind="file"
             )
             labels = (str(labels_path), _read_npy(labels_path))
-        return _dataset(points, name=str(path), labels=labels)
+        return _dataset(points, "npy", self.params.missing, name=str(path), labels=labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,7 @@ class NpzParams:
         "points", help="Key of the points (N, D), or of grey images (N, height, width)."
     )
     labels: str | None = param(None, help="Key of the labels (N,); null for none.")
+    missing: MissingValues = param("refuse", help=_MISSING_HELP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ class NpzSource:
             labels = None
             if self.params.labels is not None:
                 labels = _member(archive, self.params.labels, path, "labels")
-        return _dataset(points, name=points_name, labels=labels)
+        return _dataset(points, "npz", self.params.missing, name=points_name, labels=labels)
 
 
 def _member(
@@ -160,7 +167,12 @@ def _unreadable(name: object, err: Exception) -> DataError:
 
 
 def _dataset(
-    array: npt.NDArray[Any], *, name: str, labels: tuple[str, npt.NDArray[Any]] | None
+    array: npt.NDArray[Any],
+    source: str,
+    missing: MissingValues,
+    *,
+    name: str,
+    labels: tuple[str, npt.NDArray[Any]] | None,
 ) -> Dataset:
     if array.ndim not in (2, 3):
         raise DataError(
@@ -170,12 +182,19 @@ def _dataset(
     if array.size == 0:
         raise DataError(f"{name}: expected at least one point, got an array of shape {array.shape}")
     image_shape = (array.shape[1], array.shape[2]) if array.ndim == 3 else None
-    points = as_matrix(array.reshape(array.shape[0], -1), name=name)
+    points = as_matrix(
+        array.reshape(array.shape[0], -1),
+        name=name,
+        missing=missing == "keep",
+        gap_advice=f"remove or impute those rows, or set {source}.missing: keep",
+    )
+    refuse_unknown_rows(points, name=name)
     return Dataset(
         points=points,
         labels=None if labels is None else as_labels(labels[1], name=labels[0], rows=len(points)),
         image_shape=image_shape,
         description=f"{name}: {array.shape[0]} points of {points.shape[1]} features",
+        missing=missing,
     )
 
 

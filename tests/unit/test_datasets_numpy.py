@@ -169,6 +169,47 @@ def test_an_empty_file_says_so(tmp_path):
         load_npz(tmp_path / "x")
 
 
+@given(
+    hnp.arrays(
+        np.float32, hnp.array_shapes(min_dims=2, max_dims=3, max_side=5), elements=st.just(1)
+    ),
+    st.data(),
+)
+def test_gaps_come_back_as_they_were_saved_when_they_are_kept(array, data):
+    gaps = data.draw(hnp.arrays(bool, array.shape))
+    gaps.reshape(len(array), -1)[:, 0] = False  # no row without a known value
+    array[gaps] = np.nan
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "x.npy", array)
+        np.savez(Path(folder) / "x.npz", points=array)
+        for found in (
+            load_npy(Path(folder) / "x.npy", missing="keep"),
+            load_npz(Path(folder) / "x.npz", missing="keep"),
+        ):
+            np.testing.assert_array_equal(array, found.points.reshape(array.shape))
+            assert found.missing == "keep"
+
+
+@pytest.mark.parametrize(
+    ("array", "missing", "message"),
+    [
+        (
+            [[0, np.nan]],
+            "refuse",
+            "x.{0}{1}: row 0, column 1 holds nan.*, or set {0}.missing: keep",
+        ),
+        ([[0, 1], [np.nan, np.nan]], "keep", "x.{0}{1}: row 1 has no known value"),
+        ([[0, np.inf]], "keep", "x.{0}{1}: row 0, column 1 holds inf.* impute those rows$"),
+    ],
+)
+def test_gaps_that_cannot_be_kept_are_refused_with_what_to_do(tmp_path, array, missing, message):
+    np.save(tmp_path / "x.npy", array)
+    np.savez(tmp_path / "x.npz", points=array)
+    for load, ending, key in ((load_npy, "npy", ""), (load_npz, "npz", r"\['points'\]")):
+        with pytest.raises(DataError, match=message.format(ending, key)):
+            load(tmp_path / f"x.{ending}", missing=missing)
+
+
 def saved(save):
     buffer = io.BytesIO()
     save(buffer)

@@ -257,6 +257,21 @@ def test_prototypes_and_filled_values_are_in_original_units():
     )
 
 
+def test_what_a_masked_array_masks_is_a_gap():
+    points = holes(blobs(17).astype(np.float32), 0.2)
+    masked = np.ma.masked_array(np.nan_to_num(points, nan=99.0), mask=np.isnan(points))
+    options = {"lattice": LATTICE, "missing": "keep"}
+    expected, found = mf.train(points, **options), mf.train(masked, **options)
+    np.testing.assert_array_equal(expected.codebook.prototypes, found.codebook.prototypes)
+    np.testing.assert_array_equal(expected.impute(points), found.impute(masked))
+    whole = np.ma.masked_array([[1, 2], [3, 4]], mask=[[False, True], [False, False]])
+    np.testing.assert_array_equal(
+        [[1, np.nan], [3, 4]], mf.Dataset(points=whole, missing="keep").points
+    )
+    with pytest.raises(DataError, match="X: holds masked values, expected numbers; remove or imp"):
+        mf.train(masked, lattice=LATTICE)
+
+
 # --- filling gaps --------------------------------------------------------------------------------
 
 

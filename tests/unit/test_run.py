@@ -779,6 +779,33 @@ control: [{use: music, target: {units: [0]}, steps: 3}]
     )
 
 
+def test_a_table_with_gaps_gives_the_same_numbers_from_every_source(tmp_path):
+    rng = np.random.default_rng(1)
+    gaps = np.where(rng.random((60, 3)) < 0.2, np.nan, rng.normal(size=(60, 3)))
+    gaps[:, 0] = rng.normal(size=60)
+    lines = [",".join("" if np.isnan(v) else repr(float(v)) for v in row) for row in gaps]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *lines]))
+    np.save(tmp_path / "t.npy", gaps)
+    np.savez(tmp_path / "t.npz", points=gaps)
+    results = []
+    for source in ("csv", "npy", "npz"):
+        (tmp_path / f"{source}.yaml").write_text(
+            f"report: {{figures: false}}\n"
+            f"data: {{use: {source}, with: {{path: t.{source}, missing: keep}}, holdout: 0.5}}\n"
+            f"map: {{use: native, lattice: {{rows: 3, columns: 3}}}}\n"
+            f"invert: [{{use: exact}}]\n"
+        )
+        results.append(mf.run(tmp_path / f"{source}.yaml", out=tmp_path / source))
+    for result in results[1:]:
+        assert results[0].warnings == result.warnings
+        np.testing.assert_array_equal(
+            results[0].map.codebook.prototypes, result.map.codebook.prototypes
+        )
+        np.testing.assert_array_equal(
+            results[0].inversions["exact"].points, result.inversions["exact"].points
+        )
+
+
 def test_a_run_refuses_gaps_with_a_backend_that_needs_every_value(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n,3\n4,5\n6,7\n")
     (tmp_path / "spec.yaml").write_text(
