@@ -79,10 +79,9 @@ class NativeBackend:
                 problem.points, seen, problem.lattice, name=name, rng=problem.rng
             )
             first += seen.centre - data.centre
-        if self.params.mode == "online":
-            return self._online(problem, data, first)
         judge = None if held_out is None else self._judge(held_out, data)
-        return self._by_steps(problem, data, first, judge)
+        train = self._online if self.params.mode == "online" else self._by_steps
+        return train(problem, data, first, judge)
 
     def _data(self, problem: TrainingProblem, seen: Overview) -> CentredPoints:
         params, sparse = self.params, is_sparse(problem.points)
@@ -183,7 +182,11 @@ class NativeBackend:
         )
 
     def _online(
-        self, problem: TrainingProblem, data: CentredPoints, prototypes: FloatArray
+        self,
+        problem: TrainingProblem,
+        data: CentredPoints,
+        prototypes: FloatArray,
+        judge: Judge | None,
     ) -> RawMap:
         """Return the prototypes after Kohonen's rule, or those of the last whole pass."""
         if problem.weights is not None:
@@ -195,7 +198,7 @@ class NativeBackend:
         radii = radius_schedule(self.params, problem.lattice, updates=self._updates(problem))
         rates, som = self._rates(radii.size), self._online_map(problem, data, prototypes)
         passes = radii.size // points
-        history = History(radii[points - 1 :: points], problem.lattice)
+        history = History(radii[points - 1 :: points], problem.lattice, held_out=judge is not None)
         reached = Reached.load(problem.checkpoint, history) or Reached(prototypes=prototypes)
         interrupted = False
         try:
@@ -203,13 +206,14 @@ class NativeBackend:
                 order = problem.rng.permutation(points)
                 if number < reached.updates:
                     continue
+                if judge is not None and judge.is_done(reached.judged):
+                    break
                 now = slice(number * points, (number + 1) * points)
                 som.prototypes = reached.prototypes.astype(data.dtype)
                 error_sum = som.learn_all(data.chunks(order), radii=radii[now], rates=rates[now])
                 learnt = som.prototypes.astype(np.float64)
                 history.note_errors(number, error_sum / points, data.best_two(order, learnt))
-                history.note_change(number, reached.prototypes, learnt)
-                reached = Reached(prototypes=learnt, updates=number + 1)
+                reached = reached.moved(learnt, history=history, judge=judge)
                 reached.offer(problem.checkpoint, history)
                 problem.progress(reached.updates, passes)
         except KeyboardInterrupt:

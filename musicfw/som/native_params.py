@@ -106,7 +106,7 @@ class NativeParams:
         5,
         help="Measurements of the held-out error in a row without improvement that end the "
         "training. There is one per update; in mode minibatch one whenever as many rows were "
-        "learnt as are held out.",
+        "learnt as are held out, in mode online one per pass.",
     )
     tolerance: Annotated[float, Ge(0), Lt(1)] = param(
         0.001, help="A held-out error lower by this share, or less, is no improvement."
@@ -135,11 +135,6 @@ class NativeParams:
                 f"neighborhood: expected 'mexican-hat' only with mode: online (its weights are "
                 f"partly negative, and have no weighted mean), got mode: {self.mode}; use "
                 f"'gaussian', or mode: online"
-            )
-        if self.validation_share and self.mode == "online":
-            raise UsageError(
-                "validation_share: expected 0 with mode: online (its learning rate ends the "
-                f"training), got {self.validation_share:g}; use another mode"
             )
 
     def _check_listed(self, radii: tuple[float, ...]) -> None:

@@ -61,14 +61,25 @@ class Reached:
         if memory and self.collected is not None:
             collected = fresh + self.collected.faded(memory)
         moved = update(collected, neighbourhood, self.prototypes)
-        history.note_change(self.updates, self.prototypes, moved)
+        return self.moved(moved, history=history, judge=judge, collected=collected)
+
+    def moved(
+        self,
+        prototypes: FloatArray,
+        *,
+        history: History,
+        judge: Judge | None = None,
+        collected: Statistics | None = None,
+    ) -> Reached:
+        """Return the state with new prototypes; how far they moved goes to the history."""
+        history.note_change(self.updates, self.prototypes, prototypes)
         judged = self.judged
         if judge is not None and judge.is_due(self.updates + 1):
-            error = judge.measure(moved)
+            error = judge.measure(prototypes)
             history.note(self.updates, held_out_quantization_error=error)
-            judged = judge.judged(judged, moved, error)
+            judged = judge.judged(judged, prototypes, error)
         return Reached(
-            prototypes=moved, updates=self.updates + 1, collected=collected, judged=judged
+            prototypes=prototypes, updates=self.updates + 1, collected=collected, judged=judged
         )
 
     def offer(self, checkpoint: Checkpoint | None, history: History) -> None:

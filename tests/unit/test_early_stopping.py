@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 import musicfw as mf
 from musicfw.errors import UsageError
 from musicfw.som.early_stopping import Judge, Judged
-from musicfw.som.native_params import NativeParams
 from musicfw.som.quality import quantization_error
 
 EPS = np.finfo(np.float64).eps
@@ -19,6 +18,7 @@ FLAT = {
     "batch": {"mode": "batch", "epochs": 5, "full_epochs": 200},
     "minibatch": {"mode": "minibatch", "epochs": 60, "chunk_size": 90, "full_epochs": 200},
     "progressive": {"mode": "progressive", "epochs": 5, "full_epochs": 200},
+    "online": {"mode": "online", "radius_decay": [1.0] * 150},
 }
 
 
@@ -150,8 +150,3 @@ def test_slow_improvements_add_up():
 def test_a_share_that_leaves_too_little_is_refused(share, points):
     with pytest.raises(UsageError, match=r"validation_share: expected a share that leaves 2"):
         train(points, validation_share=share)
-
-
-def test_kohonens_rule_has_an_end_of_its_own():
-    with pytest.raises(UsageError, match="validation_share: expected 0 with mode: online"):
-        NativeParams(mode="online", validation_share=0.1)
