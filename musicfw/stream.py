@@ -5,31 +5,36 @@ in, so the map depends on the rows and their order only, bit for bit. The rest i
 ``minibatch`` of the backend ``native``: statistics that forget over a growing window. What differs
 is that rows are taken in the order they come (shuffle what is sorted), that the first
 ``chunk_size`` rows give the first prototypes, and that the radius, once it has fallen, stays.
+
+No row comes twice, so there are no epochs: what is recorded, and judged, is each update.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, as_matrix, known_range, refuse_unknown_rows
+from musicfw.arrays import FloatArray, WorkArray, as_matrix, known_range, refuse_unknown_rows
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling, checked_names
 from musicfw.errors import DataError, UsageError
 from musicfw.frames import names_of
 from musicfw.lattice import Lattice
-from musicfw.missing import MaskedSearch, MissingValues, keeps_gaps
+from musicfw.missing import MissingValues, keeps_gaps
 from musicfw.params import params_from_keywords, params_to_tree
+from musicfw.som.centred_points import CentredPoints
+from musicfw.som.early_stopping import Judge
+from musicfw.som.history import History
 from musicfw.som.initialization import first_prototypes, overview
 from musicfw.som.native import NATIVE
 from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
-from musicfw.som.schedules import window_memory
-from musicfw.som.statistics import PlainSearch, Statistics, WorkArray, statistics, update
+from musicfw.som.reached import Reached
+from musicfw.som.schedules import chunks_of, window_memory
 from musicfw.sparse import as_csr, dense, is_sparse
 from musicfw.types import TrainedMap
 
@@ -42,6 +47,7 @@ def train_stream(
     lattice: Lattice,
     seed: int = 0,
     updates: int | None = None,
+    validation: npt.ArrayLike | None = None,
     missing: MissingValues = "refuse",
     feature_names: Sequence[str] | None = None,
     **params: Any,
@@ -52,10 +58,11 @@ def train_stream(
     ----------
     chunks : iterable of array_like or DataFrame, shape (n, D)
         Rows, in original units, finite; a generator, say, or slices of a memory-mapped array. How
-        they are divided does not matter; their order does.
+        they are divided does not matter; their order does. No more are taken once the error of
+        ``validation`` has stopped the training.
     lattice : Lattice
         Where the units lie.
-    seed, updates, missing, feature_names, **params
+    seed, updates, validation, missing, feature_names, **params
         As for `StreamTrainer`.
 
     Raises
@@ -69,12 +76,15 @@ def train_stream(
         lattice,
         seed=seed,
         updates=updates,
+        validation=validation,
         missing=missing,
         feature_names=feature_names,
         **params,
     )
     for chunk in chunks:
         trainer.learn(chunk)
+        if trainer.stopped:
+            break
     return trainer.snapshot()
 
 
@@ -90,14 +100,19 @@ class StreamTrainer:
     updates : int, optional
         Over how many updates of ``chunk_size`` rows the radius falls; afterwards it stays. By
         default 30, and more than 64 rows per unit.
+    validation : array_like, DataFrame or sparse matrix, shape (V, D), optional
+        Rows to judge the map by, which it does not learn; they stay in memory. Their quantization
+        error is measured after every update, or after as many as take V rows; once ``patience``
+        measurements in a row are no improvement by ``tolerance``, the trainer has stopped.
     missing : {"refuse", "keep"}
         What NaN in a row is, as in `musicfw.train`; every feature has to be known in some of the
         rows of the first update.
     feature_names : sequence of str, optional
-        Names of the features; by default those of the first frame, if frames are learnt. They are
-        the columns taken of every frame.
+        Names of the features; by default those of the first frame, ``validation`` or learnt. They
+        are the columns taken of every frame.
     **params
-        Those of the backend ``native`` in mode ``minibatch`` but ``epochs`` and ``full_epochs``.
+        Those of the backend ``native`` in mode ``minibatch`` but ``epochs``, ``full_epochs`` and
+        ``validation_share``.
 
     Raises
     ------
@@ -111,6 +126,7 @@ class StreamTrainer:
         *,
         seed: int = 0,
         updates: int | None = None,
+        validation: npt.ArrayLike | None = None,
         missing: MissingValues = "refuse",
         feature_names: Sequence[str] | None = None,
         **params: Any,
@@ -119,7 +135,6 @@ class StreamTrainer:
             raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
         self.lattice, self.seed = lattice, int(seed)
         self._missing = keeps_gaps(missing)
-        self._names = None if feature_names is None else tuple(feature_names)
         self.params: NativeParams = params_from_keywords(NATIVE, params)
         _check(self.params, updates)
         self._radii = radius_schedule(
@@ -127,15 +142,23 @@ class StreamTrainer:
             lattice,
             updates=updates or self.params.updates(points=2**62, units=lattice.units),
         )
+        names = names_of(validation) if feature_names is None else feature_names
+        self._names = None if names is None else tuple(names)
+        self._validation = None if validation is None else self._rows_to_judge_by(validation)
+        self._history = History(self._radii, lattice, held_out=validation is not None)
         self._pending: WorkArray | None = None  # raw rows of the next update, (chunk_size, D)
         self._filled = 0
         self._state: _State | None = None  # none before the first update
-        self._errors: list[float] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the error of ``validation`` no longer falls: rows are then ignored."""
+        return self._state is not None and self._state.is_done
 
     def learn(self, rows: npt.ArrayLike) -> None:
         """Learn rows, shape (n, D), n at least 0; float32 rows are kept as they are.
 
-        An array, a frame or a sparse matrix.
+        An array, a frame or a sparse matrix. Once the trainer has `stopped`, nothing is learnt.
 
         Raises
         ------
@@ -145,25 +168,14 @@ class StreamTrainer:
         if is_sparse(rows):
             self._learn_sparse(rows)
             return
-        columns = None if self._pending is None else self._pending.shape[1]
-        names = names_of(rows) if columns is None and self._names is None else self._names
-        matrix: WorkArray = as_matrix(
-            rows,
-            name="rows",
-            columns=columns,
-            column_names=names,
-            missing=self._missing,
-            keep_float32=True,
-            gap_advice="remove or impute those rows, or learn with missing='keep'",
-        )
-        if self._missing:
-            refuse_unknown_rows(matrix, name="rows")
+        names = names_of(rows) if self._dimension is None and self._names is None else self._names
+        matrix = self._checked(rows, name="rows", columns=self._dimension, names=names)
         if self._pending is None:
             self._names = checked_names(names, matrix.shape[1], name="feature_names")
             dtype = np.dtype(self.params.dtype or matrix.dtype)
             self._pending = np.empty((self.params.rows_per_chunk, matrix.shape[1]), dtype=dtype)
         start = 0
-        while start < matrix.shape[0]:
+        while start < matrix.shape[0] and not self.stopped:
             filled = self._filled
             taken = matrix[start : start + self._pending.shape[0] - filled]
             with np.errstate(over="ignore"):  # of float64 to float32; the update refuses it
@@ -171,73 +183,100 @@ class StreamTrainer:
             self._filled += taken.shape[0]
             start += taken.shape[0]
             if self._filled == self._pending.shape[0]:
-                self._state, error = self._after_update(self._pending)
-                self._errors.append(error)
+                self._state = self._after_update(self._pending)
                 self._filled = 0
+
+    @property
+    def _dimension(self) -> int | None:
+        """Number of features D, once it is known."""
+        known = self._validation if self._pending is None else self._pending
+        return None if known is None else int(known.shape[1])
+
+    def _checked(
+        self, rows: npt.ArrayLike, *, name: str, columns: int | None, names: Sequence[str] | None
+    ) -> WorkArray:
+        matrix: WorkArray = as_matrix(
+            rows,
+            name=name,
+            columns=columns,
+            column_names=names,
+            missing=self._missing,
+            keep_float32=True,
+            gap_advice="remove or impute those rows, or learn with missing='keep'",
+        )
+        if self._missing:
+            refuse_unknown_rows(matrix, name=name)
+        return matrix
+
+    def _rows_to_judge_by(self, validation: npt.ArrayLike) -> Any:
+        """Return the validation rows, checked, as an array or a CSR array."""
+        if is_sparse(validation):
+            rows = as_csr(validation, name="validation", keep_float32=True)
+        else:
+            rows = self._checked(validation, name="validation", columns=None, names=self._names)
+        if rows.shape[0] == 0:
+            raise DataError("validation: expected at least one row to judge by, got none")
+        return rows
 
     def _learn_sparse(self, rows: Any) -> None:
         """Learn a sparse matrix, no more than an update's rows of which become dense at a time."""
-        columns = None if self._pending is None else self._pending.shape[1]
-        matrix = as_csr(rows, name="rows", columns=columns, keep_float32=True)
+        matrix = as_csr(rows, name="rows", columns=self._dimension, keep_float32=True)
         for start in range(0, matrix.shape[0], self.params.rows_per_chunk):
             self.learn(dense(matrix[start : start + self.params.rows_per_chunk]))
 
     def snapshot(self) -> TrainedMap:
         """Return the map after all rows so far, those of an update not yet full among them.
 
+        With ``validation`` it is the one with the least error on it, of those that were measured.
         The trainer itself is not changed: what it learns later does not depend on snapshots.
+
+        The history has one entry per update, of at most 64 bytes: its ``radius``; ``change``, the
+        root mean square distance it moved the prototypes (at most 64, spread evenly); the
+        ``quantization_error`` of its rows just before they were learnt, and the
+        ``topographic_error`` of the first 64 of them. With ``validation`` there is
+        ``held_out_quantization_error`` after it too, NaN where that was not measured.
 
         Raises
         ------
         DataError
             If fewer than two rows have come.
         """
-        state, errors = self._state, list(self._errors)
+        state = self._state
         if self._pending is not None and self._filled > (state is None):
-            state, error = self._after_update(self._pending[: self._filled])
-            errors.append(error)
+            # What this adds to the history is written over by the full update.
+            state = self._after_update(self._pending[: self._filled])
         if state is None:
             raise DataError(
                 f"rows: expected at least 2 to train on, got {self._filled}; learn more before a "
                 f"snapshot"
             )
         return TrainedMap(
-            codebook=Codebook(prototypes=state.prototypes + state.centre, lattice=self.lattice),
+            codebook=Codebook(prototypes=state.reached.best + state.centre, lattice=self.lattice),
             scaling=Scaling.identity(state.centre.size),
             backend=NATIVE.name,
             params=params_to_tree(self.params),
             seed=self.seed,
             feature_names=self._names,
-            history={
-                "quantization_error": np.array(errors),
-                "radius": self._radii[np.minimum(np.arange(len(errors)), self._radii.size - 1)],
-            },
+            history=self._history.until(state.reached.updates),
         )
 
-    def _after_update(self, rows: WorkArray) -> tuple[_State, float]:
-        """Return the state after an update from some rows, and their error before it."""
-        state, step = self._state or self._first_state(rows), len(self._errors)
-        with np.errstate(over="ignore", invalid="ignore"):
-            centred = rows - state.centre.astype(rows.dtype)
-            search = (MaskedSearch if self._missing else PlainSearch)(
-                state.prototypes, centred.dtype
-            )
-            fresh = statistics(centred, state.prototypes, search=search, missing=self._missing)
-        if not np.isfinite(fresh.error_sum):
-            raise DataError(
-                f"rows: squared distances between them overflow {rows.dtype.name}; scale the data"
-            )
-        collected = fresh
-        if state.collected is not None:
-            collected = fresh + state.collected.faded(window_memory(step))
+    def _after_update(self, rows: WorkArray) -> _State:
+        """Return the state after an update from some rows."""
+        state = self._state or self._first_state(rows)
+        before, step = state.reached, state.reached.updates
+        points = self._about(state.centre, rows, dtype=rows.dtype)
+        fresh = points.statistics(None, before.prototypes)
+        best_two = points.best_two(None, before.prototypes)
+        self._history.note_errors(step, fresh.quantization_error, best_two)
         radius = float(self._radii[min(step, self._radii.size - 1)])
         H = neighbourhood(self.lattice, radius, name=self.params.neighborhood)
-        after = _State(
-            centre=state.centre,
-            prototypes=update(collected, H, state.prototypes),
-            collected=collected,
-        )
-        return after, fresh.quantization_error
+        memory = window_memory(step)
+        after = before.after(fresh, H, memory=memory, history=self._history, judge=state.judge)
+        return replace(state, reached=after)
+
+    def _about(self, centre: FloatArray, rows: Any, *, dtype: npt.DTypeLike) -> CentredPoints:
+        size = self.params.rows_per_chunk
+        return CentredPoints(rows, centre, dtype, size, missing=self._missing)
 
     def _first_state(self, rows: WorkArray) -> _State:
         if self._missing:
@@ -250,11 +289,16 @@ class StreamTrainer:
                 )
         rng, name = np.random.default_rng(self.seed), self.params.initialization
         seen = overview(rows, rng=rng)
-        return _State(
-            centre=seen.centre,
-            prototypes=first_prototypes(rows, seen, self.lattice, name=name, rng=rng),
-            collected=None,
-        )
+        first = first_prototypes(rows, seen, self.lattice, name=name, rng=rng)
+        judge = None
+        if self._validation is not None:
+            judge = Judge(
+                points=self._about(seen.centre, self._validation, dtype=rows.dtype),
+                every=chunks_of(self._validation.shape[0], self.params.rows_per_chunk),
+                patience=self.params.patience,
+                tolerance=self.params.tolerance,
+            )
+        return _State(centre=seen.centre, reached=Reached(prototypes=first), judge=judge)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -262,18 +306,25 @@ class _State:
     """What is remembered of all rows but those that wait for their update."""
 
     centre: FloatArray
-    prototypes: FloatArray
-    collected: Statistics | None
+    reached: Reached
+    judge: Judge | None
+
+    @property
+    def is_done(self) -> bool:
+        return self.judge is not None and self.judge.is_done(self.reached.judged)
 
 
 def _check(params: NativeParams, updates: int | None) -> None:
     if params.mode != "minibatch":
         raise UsageError(f"mode: expected 'minibatch' for a stream, got {params.mode!r}")
-    for name in ("epochs", "full_epochs", "validation_share"):
+    advice = "leave it out, or train on an array"
+    others = {"epochs": advice, "full_epochs": advice}
+    others["validation_share"] = "give rows of their own as validation"
+    for name, instead in others.items():
         if getattr(params, name):
             raise UsageError(
                 f"{name}: expected none for a stream (its rows come once), got "
-                f"{getattr(params, name)}; leave it out, or train on an array"
+                f"{getattr(params, name)}; {instead}"
             )
     if params.listed_radii is not None:
         raise UsageError(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.arrays import FloatArray, IntArray
-from musicfw.errors import UsageError
+from musicfw.errors import DataError
 from musicfw.missing import MaskedSearch, known_and_filled
 from musicfw.som.rounded_search import RoundedSearch
 from musicfw.som.statistics import (
@@ -19,6 +19,7 @@ from musicfw.som.statistics import (
     WorkArray,
     statistics,
 )
+from musicfw.sparse import dense
 
 
 class CentredPoints:
@@ -29,8 +30,8 @@ class CentredPoints:
 
     Parameters
     ----------
-    points : ndarray of float64 or float32, shape (N, D)
-        Points.
+    points : ndarray of float64 or float32, or csr_array, shape (N, D)
+        Points. Those of a sparse matrix become dense, a chunk at a time, and are taken all at once.
     centre : ndarray, shape (D,)
         Subtracted from each.
     dtype : dtype
@@ -78,7 +79,7 @@ class CentredPoints:
             chunk = self._chunk[: here.stop - start]
             with np.errstate(over="ignore", invalid="ignore"):
                 if rows is None:
-                    taken = self._points[here]
+                    taken = dense(self._points[here])
                 elif chunk.dtype == self._points.dtype:
                     taken = np.take(self._points, rows[here], axis=0, out=chunk, mode="clip")
                 else:
@@ -139,7 +140,7 @@ class CentredPoints:
 
 def refuse_overflow(dtype: np.dtype[np.floating[Any]]) -> NoReturn:
     """Say that squared distances do not fit the precision."""
-    raise UsageError(
+    raise DataError(
         f"points: squared distances between them overflow {dtype.name}; scale the data"
         + (", or use dtype: float64" if dtype == np.float32 else "")
     )

@@ -20,7 +20,7 @@ class History:
     Parameters
     ----------
     radius : ndarray, shape (updates,)
-        Of every update, known beforehand.
+        Of every update, known beforehand; if more of them come, as in a stream, they have the last.
     lattice : Lattice
         On which the two nearest units of a point should touch.
     held_out : bool
@@ -35,6 +35,9 @@ class History:
 
     def note(self, update: int, **measured: float) -> None:
         """Record what was measured after an update, counted from 0."""
+        if update >= self._values["change"].size:  # doubled: few copies however many come
+            room = np.full(update + 1, np.nan)
+            self._values = {name: np.append(v, room) for name, v in self._values.items()}
         for name, value in measured.items():
             self._values[name][update] = value
 
@@ -65,7 +68,8 @@ class History:
     def until(self, updates: int) -> dict[str, FloatArray]:
         """Return copies of the first entries."""
         known = {name: values[:updates].copy() for name, values in self._values.items()}
-        return {**known, "radius": self._radius[:updates].copy()}
+        steps = np.minimum(np.arange(updates), self._radius.size - 1)
+        return {**known, "radius": self._radius[steps]}
 
     def restore(self, known: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what `until` returned in an earlier process."""

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 import musicfw as mf
 from musicfw.errors import DataError, UsageError
+from musicfw.som.quality import quantization_error, topographic_error
 
+EPS = np.finfo(np.float64).eps
 LATTICE = mf.Lattice(rows=5, columns=6, topology="hexagonal")
 
 
@@ -117,3 +119,178 @@ def test_bad_rows_are_refused_and_not_learnt():
 def test_rows_that_overflow_are_refused():
     with pytest.raises(DataError, match="overflow float32; scale the data"):
         mf.train_stream([(blobs(6, 30) * 1e25)], lattice=LATTICE, dtype="float32")
+
+
+# --- what is recorded ----------------------------------------------------------------------------
+
+
+def test_every_update_is_recorded_as_it_was():
+    points = blobs(7, 640)
+    trainer = mf.StreamTrainer(LATTICE, chunk_size=64, radius_end=0.3, updates=3)
+    before = None
+    for number in range(10):
+        rows = points[64 * number : 64 * (number + 1)]
+        trainer.learn(rows)
+        after = trainer.snapshot()
+        latest = {name: values[-1] for name, values in after.history.items()}
+        assert {values.size for values in after.history.values()} == {number + 1}
+        if before is not None:
+            assert latest["quantization_error"] == pytest.approx(
+                # Roots of squares that round to a dozen eps of |x|² < 1000, at distances above 0.1.
+                quantization_error(before.codebook, rows),
+                abs=12 * EPS * 1000 / 0.2,
+            )
+            assert latest["topographic_error"] == topographic_error(before.codebook, rows)
+            moved = after.codebook.prototypes - before.codebook.prototypes
+            expected = np.sqrt((moved**2).sum(axis=1).mean())
+            assert latest["change"] == pytest.approx(expected, rel=100 * EPS, abs=100 * EPS)
+        assert latest["radius"] == pytest.approx([1.5, (1.5 * 0.3) ** 0.5, 0.3][min(number, 2)])
+        before = after
+
+
+def test_a_stream_with_gaps_is_recorded_in_the_features_that_are_known():
+    points = blobs(8, 120)
+    points[::3, 1] = np.nan
+    trainer = mf.StreamTrainer(LATTICE, chunk_size=60, missing="keep")
+    trainer.learn(points[:60])
+    W = trainer.snapshot().codebook.prototypes
+    trainer.learn(points[60:])
+    squared = np.nansum((points[60:, np.newaxis] - W) ** 2, axis=2)
+    best, second = np.argsort(squared, axis=1)[:, :2].T
+    expected = np.mean(~LATTICE.touching()[best, second])
+    assert expected == trainer.snapshot().history["topographic_error"][1]
+
+
+# --- stopping ------------------------------------------------------------------------------------
+
+HELD_OUT = blobs(9, 100)
+LONG = [blobs(seed, 100) for seed in range(10, 70)]
+JUDGED = {"lattice": LATTICE, "chunk_size": 40, "updates": 10, "validation": HELD_OUT}
+
+
+def judged(chunks=LONG, **options):
+    return mf.train_stream(chunks, **JUDGED | options)
+
+
+def test_a_stream_ends_once_the_held_out_error_no_longer_falls():
+    errors = judged(patience=3).history["held_out_quantization_error"]
+    assert errors.size < 150
+    measured = ~np.isnan(errors)
+    # 100 rows to judge by are as many as 3 updates learn.
+    np.testing.assert_array_equal(np.arange(1, errors.size + 1) % 3 == 0, measured)
+    measured = errors[measured]
+    assert measured[-3:].min() >= measured[:-3].min() * (1 - 0.001)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_map_with_the_least_held_out_error_is_returned(dtype):
+    trained = judged(dtype=dtype)
+    expected = np.nanmin(trained.history["held_out_quantization_error"])
+    found = quantization_error(trained.codebook, HELD_OUT)
+    # As above, in the precision of the stream.
+    assert found == pytest.approx(expected, abs=12 * float(np.finfo(dtype).eps) * 1000 / 0.2)
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, 3000), max_size=8), peek=st.booleans())
+def test_how_a_stream_is_chunked_changes_no_bit_of_where_it_ends(cuts, peek):
+    points = np.concatenate(LONG)[:3000]
+    whole = judged([points], patience=2)
+    trainer = mf.StreamTrainer(**JUDGED, patience=2)
+    for part in np.split(points, sorted(cuts)):
+        trainer.learn(part)
+        if peek and trainer._filled + (trainer._state is not None) > 1:
+            trainer.snapshot()
+    assert trainer.stopped
+    assert contents(whole) == contents(trainer.snapshot())
+
+
+def test_rows_after_the_end_are_neither_learnt_nor_taken():
+    taken = []
+
+    def chunks():
+        for chunk in LONG:
+            taken.append(chunk)
+            yield chunk
+
+    trained = judged(chunks(), patience=2)
+    learnt = 40 * trained.history["radius"].size
+    assert len(taken) == -(-learnt // 100) < len(LONG)
+    trainer = mf.StreamTrainer(**JUDGED, patience=2)
+    assert not trainer.stopped
+    trainer.learn(np.concatenate(LONG))
+    trainer.learn(LONG[0])
+    assert trainer.stopped
+    assert contents(trained) == contents(trainer.snapshot())
+
+
+def test_rows_to_judge_by_are_not_learnt():
+    patient = judged(patience=10_000)
+    alone = judged(validation=None)
+    for name, values in alone.history.items():
+        np.testing.assert_array_equal(values, patient.history[name])
+    assert set(patient.history) - set(alone.history) == {"held_out_quantization_error"}
+
+
+def test_who_is_more_patient_never_ends_sooner():
+    ends = [judged(patience=p).history["radius"].size for p in (1, 2, 4, 8)]
+    assert ends == sorted(ends)
+
+
+def test_rows_to_judge_by_may_be_a_frame_or_sparse():
+    import pandas
+    import scipy.sparse
+
+    expected = contents(judged())
+    assert expected == contents(judged(validation=scipy.sparse.csr_array(HELD_OUT)))
+    frame = pandas.DataFrame(HELD_OUT, columns=list("abcde"))
+    trained = judged(validation=frame)
+    assert expected == contents(trained)
+    assert trained.feature_names == ("a", "b", "c", "d", "e")
+    frames = [pandas.DataFrame(part, columns=list("abcde"))[list("edcba")] for part in LONG]
+    assert expected == contents(judged(frames, validation=frame))
+
+
+def test_rows_to_judge_by_may_have_gaps():
+    gaps = np.where(np.random.default_rng(0).random(HELD_OUT.shape) < 0.2, np.nan, HELD_OUT)
+    trained = judged(validation=gaps, missing="keep")
+    errors = trained.history["held_out_quantization_error"]
+    found = quantization_error(trained.codebook, trained.impute(gaps))
+    assert found == pytest.approx(np.nanmin(errors), abs=12 * EPS * 1000 / 0.2)
+
+
+def test_judging_needs_the_memory_of_a_chunk_beside_the_rows():
+    import tracemalloc
+
+    import scipy.sparse
+
+    held_out = scipy.sparse.random_array((20_000, 200), density=0.001, format="csr", rng=0)
+    rng = np.random.default_rng(2)
+    trainer = mf.StreamTrainer(LATTICE, chunk_size=100, validation=held_out)
+    trainer.learn(rng.normal(size=(100, 200)))
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(200):  # the last of them is judged
+        trainer.learn(rng.normal(size=(100, 200)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.isfinite(trainer.snapshot().history["held_out_quantization_error"][199])
+    assert peak - before < 3e6  # the rows to judge by hold 32 MB when dense
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        (np.empty((0, 5)), "validation: expected at least one row to judge by, got none"),
+        ([[0.0, np.nan]], "validation: row 0, column 1 holds nan.*missing='keep'"),
+        ([0.0, 1.0], "validation: expected a matrix"),
+    ],
+)
+def test_rows_that_judge_nothing_are_refused(validation, message):
+    with pytest.raises(DataError, match=message):
+        mf.StreamTrainer(LATTICE, validation=validation)
+
+
+def test_rows_to_learn_and_to_judge_by_have_the_same_features():
+    with pytest.raises(DataError, match="rows: expected 2 columns, got 5"):
+        judged(validation=np.eye(2))
