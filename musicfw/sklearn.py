@@ -49,6 +49,16 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         Whether only its left and right borders are joined.
     mode, epochs, radius_start, radius_end, neighborhood, initialization, dtype, chunk_size
         Those of the backend ``native``; see `musicfw.som.native_params.NativeParams`.
+    early_stopping : bool
+        Whether a share of the samples is held out to tell when to stop: `fit` then ends once their
+        quantization error no longer falls, with the map where it is least. Which samples is drawn,
+        so that a weight of 2 no longer is quite the same as a second copy.
+    validation_fraction : float
+        That share, above 0 and below 1 (``validation_share``).
+    n_iter_no_change : int
+        Measurements in a row without improvement that end the training (``patience``).
+    tol : float
+        An error lower by this share, or less, is no improvement (``tolerance``).
     missing : {"refuse", "keep"}
         What NaN is: an error, or a missing value. A row with gaps is learnt by the features that
         are known; everywhere else it counts as the row that `impute` makes of it, so that
@@ -67,7 +77,10 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     prototypes_ : ndarray, shape (M, D)
         Unit ``row * columns + column`` in row ``unit``.
     history_ : dict of str to ndarray
-        ``quantization_error``, ``topographic_error``, ``change`` and ``radius`` along the training.
+        ``quantization_error``, ``topographic_error``, ``change`` and ``radius`` along the training;
+        with ``early_stopping`` also ``held_out_quantization_error``.
+    n_iter_ : int
+        Updates that were made, as many as the history has entries (passes, in mode ``online``).
     n_features_in_, feature_names_in_
         As scikit-learn defines them.
     """
@@ -88,6 +101,10 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         initialization: str = "pca",
         dtype: Literal["float64", "float32"] | None = None,
         chunk_size: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        tol: float = 0.001,
         missing: MissingValues = "refuse",
         feature_weights: npt.ArrayLike | None = None,
         solver: str = "exact",
@@ -106,6 +123,10 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.initialization = initialization
         self.dtype = dtype
         self.chunk_size = chunk_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
         self.missing = missing
         self.feature_weights = feature_weights
         self.solver = solver
@@ -132,6 +153,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
             feature_names=self._names(),
             mode=self.mode,
             **self._params(),
+            **self._stopping(),
         )
         self._keep(trained)
         return self
@@ -140,8 +162,9 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         """Learn the rows X, shape (n, D), after those before; y is ignored.
 
         The map depends on all rows so far and their order, not on how they were divided, bit for
-        bit. `fit` begins anew, and so does the first `partial_fit` after a `fit`. ``mode`` and
-        ``epochs`` have no meaning here: every row is learnt once (`musicfw.StreamTrainer`).
+        bit. `fit` begins anew, and so does the first `partial_fit` after a `fit`. ``mode``,
+        ``epochs`` and ``early_stopping`` have no meaning here: every row is learnt, once
+        (`musicfw.StreamTrainer`).
 
         Raises
         ------
@@ -241,6 +264,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self.map_ = trained
         self.prototypes_ = trained.codebook.prototypes
         self.history_ = dict(trained.history)
+        self.n_iter_ = int(self.history_["radius"].size)
 
     def _lattice(self) -> Lattice:
         return Lattice(
@@ -263,3 +287,17 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
     def _params(self) -> dict[str, Any]:
         names = ("epochs", "radius_start", "radius_end", "neighborhood", "initialization")
         return {name: getattr(self, name) for name in (*names, "dtype", "chunk_size")}
+
+    def _stopping(self) -> dict[str, Any]:
+        if not self.early_stopping:
+            return {}
+        if not self.validation_fraction > 0.0:
+            raise UsageError(
+                f"validation_fraction: expected a share above 0 with early_stopping, got "
+                f"{self.validation_fraction!r}"
+            )
+        return {
+            "validation_share": self.validation_fraction,
+            "patience": self.n_iter_no_change,
+            "tolerance": self.tol,
+        }
