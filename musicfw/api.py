@@ -143,7 +143,10 @@ class Factorisation(Protocol):
     """A prepared system: solves for many right-hand sides."""
 
     def solve(self, rhs: FloatArray) -> RawSolution:
-        """Solve ``V u = b`` for every column of ``rhs`` (M, B), which is read-only."""
+        """Solve ``V u = b`` for every column of ``rhs`` (M, B), which is read-only.
+
+        The columns of b sum to 0; with the trait ``uncentred`` they are as they come.
+        """
         ...
 
 
@@ -157,10 +160,15 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SolverFactory(Factory[Solver]):
-    """A factory of inversion solvers. Trait ``regularised``: a residual is meant."""
+    """A factory of inversion solvers.
+
+    Trait ``regularised``: a residual is meant. Trait ``uncentred``: `solve` is given ``−½ e`` with
+    its mean, which tells ``||u||²`` (``system.distances_of`` makes distances of it), and chooses
+    for itself how distances that no point has are weighed: the host does not refine its answer.
+    """
 
     kind: ClassVar[str] = "solver"
-    known_traits: ClassVar[frozenset[str]] = frozenset({"regularised"})
+    known_traits: ClassVar[frozenset[str]] = frozenset({"regularised", "uncentred"})
     reserved_params: ClassVar[frozenset[str]] = frozenset(
         {"codebook", "registry", "self", "solver", "squared_distances", "tolerance"}
     )

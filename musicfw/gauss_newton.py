@@ -10,12 +10,14 @@ taken, point by point.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from musicfw.arrays import BoolArray, FloatArray
 from musicfw.lifted import LiftedSystem
+from musicfw.noise import Errors, relative_is_likelier, sizes
 
 # Numbers per block of Jacobians: about 32 MB.
 _BLOCK_ELEMENTS = 1 << 22
@@ -26,9 +28,6 @@ _LEAST_DAMPING, _MOST_DAMPING = 1e-14, 1e6
 _SHORT, _TRUSTED = 1e-7, 4
 # Below this relative misfit there is no noise worth weighing.
 _NO_NOISE = 1e-12
-# A distance below this share of the median counts as that: weights of a wider range than its
-# inverse square would leave nothing of the other units in double precision.
-_LEAST_DISTANCE = 1e-4
 # Another start is believed where its objective is lower by this factor.
 _CLEARLY = 0.25
 _NEAREST = 8
@@ -63,7 +62,7 @@ def refined(
     system : LiftedSystem
         The units.
     u : ndarray, shape (N, D)
-        The solver's answer; kept as it is if ``steps`` is false (a regularised answer is meant).
+        The solver's answer; kept as it is if ``steps`` is false (it is meant as it is).
     distances : ndarray, shape (N, M)
         The activations.
     steps : bool
@@ -71,19 +70,45 @@ def refined(
     tolerance : float
         Relative residual up to which a point fits.
     """
-    block = max(1, _BLOCK_ELEMENTS // system.matrix.size)
-    u, residual = u.copy(), np.empty(u.shape[0])
-    for start in range(0, u.shape[0], block):
-        rows = slice(start, start + block)
-        if steps:
-            u[rows] = _best(system, u[rows], distances[rows], tolerance)
+    if steps:
+        u = lifted_fit(system, u, distances, tolerance=tolerance)
+    residual = np.empty(u.shape[0])
+    for rows in _blocks(system, u.shape[0]):
         residual[rows] = _relative_misfit(system, u[rows], distances[rows])
     unplaced = np.abs(u[:, system.flat]).max(axis=1, initial=0.0) > tolerance * system.extent
     return Refined(u=u, residual=residual, ambiguous=unplaced | (not system.is_determined))
 
 
+def lifted_fit(
+    system: LiftedSystem,
+    u: FloatArray,
+    distances: FloatArray,
+    *,
+    tolerance: float = 1e-6,
+    errors: Errors | None = None,
+) -> FloatArray:
+    """Return the best fit, shape (N, D), that steps from u (N, D) lead to.
+
+    Weights are 1 or 1/d² by ``errors``, by default those that make a point's misfit likelier.
+    """
+    u = u.copy()
+    for rows in _blocks(system, u.shape[0]):
+        u[rows] = _best(system, u[rows], distances[rows], tolerance, errors)
+    return u
+
+
+def _blocks(system: LiftedSystem, count: int) -> Iterator[slice]:
+    """Yield the rows whose Jacobians are held at once."""
+    block = max(1, _BLOCK_ELEMENTS // system.matrix.size)
+    return (slice(start, start + block) for start in range(0, count, block))
+
+
 def _best(
-    system: LiftedSystem, u: FloatArray, distances: FloatArray, tolerance: float
+    system: LiftedSystem,
+    u: FloatArray,
+    distances: FloatArray,
+    tolerance: float,
+    errors: Errors | None,
 ) -> FloatArray:
     ones = np.ones(distances.shape)
     u, misfit = _descended(system, u, distances, ones)
@@ -95,9 +120,10 @@ def _best(
         better = there < _CLEARLY * misfit[again]
         u[again[better]], misfit[again[better]] = found[better], there[better]
     # Weights are judged by what the fit leaves over: there must be something left.
-    if system.is_determined and system.units > system.dimension + system.relevance_rank:
+    left_over = system.units > system.dimension + system.relevance_rank
+    if errors != "absolute" and system.is_determined and left_over:
         noisy = np.flatnonzero(misfit > _NO_NOISE**2 * size2)
-        u[noisy] = _likelier(system, u[noisy], distances[noisy])
+        u[noisy] = _weighted(system, u[noisy], distances[noisy], errors)
     return u
 
 
@@ -116,22 +142,18 @@ def _other_starts(system: LiftedSystem, distances: FloatArray) -> list[FloatArra
     return [least, *(0.9 * system.offsets[units] + 0.1 * least for units in nearest)]
 
 
-def _likelier(system: LiftedSystem, u: FloatArray, distances: FloatArray) -> FloatArray:
-    """Return the fit with equal or with relative weights, whichever makes the misfit likelier."""
-    size = np.maximum(distances, _LEAST_DISTANCE * np.median(distances, axis=1, keepdims=True))
-    usable = (size > 0.0).all(axis=1)
-    size[~usable] = 1.0
+def _weighted(
+    system: LiftedSystem, u: FloatArray, distances: FloatArray, errors: Errors | None
+) -> FloatArray:
+    """Return the fit with relative weights; unless asked for, where its misfit is likelier."""
+    size, usable = sizes(distances)
     weights = 1.0 / size**2
     weights /= weights.mean(axis=1, keepdims=True)
     other, _ = _descended(system, u, distances, weights)
-    absolute = system.lengths(u) - distances
-    relative = (system.lengths(other) - distances) / size
-    # −2/M times the log-likelihoods, less what both share.
-    tiny = np.finfo(np.float64).tiny
-    with_equal = np.log(np.maximum(np.mean(absolute**2, axis=1), tiny))
-    with_relative = np.log(np.maximum(np.mean(relative**2, axis=1), tiny))
-    with_relative += 2.0 * np.log(size).mean(axis=1)
-    chosen = usable & (with_relative < with_equal)
+    chosen = usable
+    if errors is None:
+        absolute, relative = (system.lengths(fit) - distances for fit in (u, other))
+        chosen = usable & relative_is_likelier(absolute, relative, size)
     return np.where(chosen[:, np.newaxis], other, u)
 
 

@@ -233,6 +233,14 @@ class CentredSystem:
         b *= -0.5
         return b, mean
 
+    def uncentred(self, squared_distances: FloatArray) -> FloatArray:
+        """Return ``−½ e``, shape (M, B), for activations (B, M): what b is before the centring."""
+        return np.ascontiguousarray(-0.5 * (squared_distances - self.squared_norms).T)
+
+    def distances_of(self, uncentred: FloatArray) -> FloatArray:
+        """Return the activations (B, M) of which ``uncentred`` (M, B) is the right-hand side."""
+        return np.ascontiguousarray(self.squared_norms - 2.0 * uncentred.T)
+
 
 def centred_system(prototypes: FloatArray) -> CentredSystem:
     """Return the centred system of the prototypes (M, D), factorised.

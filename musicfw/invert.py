@@ -97,7 +97,8 @@ def invert(
     unknowns u; it determines a point if there are ``D + rank R`` units. Its answer is then refined
     by Gauss–Newton steps on the distances themselves (`musicfw.gauss_newton`), with weights 1/d²
     where the misfit looks relative; with fewer units the steps begin from several points, and the
-    status is AMBIGUOUS. The answer of a regularised solver is meant as it is: it is not refined.
+    status is AMBIGUOUS. The answer of a solver that regularises or chooses its weights itself is
+    meant as it is: it is not refined.
     """
     inverter = Inverter(codebook, solver=solver, registry=registry, tolerance=tolerance, **params)
     return inverter(squared_distances)
@@ -139,7 +140,8 @@ class Inverter:
         distances, valid = self._checked(squared_distances)
         started = time.perf_counter()
         rhs, mean_e = self._system.right_hand_side(distances)
-        u = self._solve(rhs)
+        uncentred = "uncentred" in self._provided.factory.traits
+        u = self._solve(self._system.uncentred(distances) if uncentred else rhs)
         finite: BoolArray = np.asarray(np.isfinite(u).all(axis=1))
         u = np.where(finite[:, np.newaxis], u, 0.0)
         ambiguous = np.full(valid.shape, bool(self._axes.irrelevant))
@@ -202,8 +204,8 @@ class Inverter:
         return np.ascontiguousarray(coordinates.T, dtype=np.float64)
 
     def _fitted(self, system: LiftedSystem, u: FloatArray, distances: FloatArray) -> Refined:
-        """Return what Gauss–Newton makes of the answer; a regularised one stays as it is."""
-        steps = "regularised" not in self._provided.factory.traits
+        """Return what Gauss–Newton makes of the answer, unless it is meant as it is."""
+        steps = self._provided.factory.traits.isdisjoint({"regularised", "uncentred"})
         return refined(system, u, distances, steps=steps, tolerance=self._tolerance)
 
     def _hidden_radius(self, u: FloatArray, rhs: FloatArray, mean_e: FloatArray) -> FloatArray:

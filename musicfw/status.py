@@ -31,9 +31,9 @@ _STATUS_ADVICE = {
     ),
     Status.INCONSISTENT: (
         "No point has these distances to these prototypes: they carry noise, belong to another "
-        "codebook, or are not squared. Check where they come from; for noise use 'ridge' or "
-        "'truncated-svd'. With relevances that differ and too few units the search may have "
-        "missed it."
+        "codebook, or are not squared. Check where they come from; for noise use "
+        "'maximum-likelihood', and a tolerance of its size. With relevances that differ and too "
+        "few units the search may have missed it."
     ),
     Status.REGULARISED: (
         "The solver was asked to prefer a smaller answer to an exact one, and did: the point does "

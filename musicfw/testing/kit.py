@@ -129,8 +129,10 @@ class Check:
         What an author should do who sees it fail.
     function : callable
         ``function(subject)``; raises ViolationError, or CheckSkipped.
-    needs, without : str or None
-        A trait that selects the check, or that rules it out.
+    needs : str or None
+        A trait that selects the check.
+    without : tuple of str
+        Traits that rule it out.
     """
 
     name: str
@@ -138,7 +140,7 @@ class Check:
     advice: str
     function: Callable[[Subject], None]
     needs: str | None = None
-    without: str | None = None
+    without: tuple[str, ...] = ()
 
     @property
     def law(self) -> str:
@@ -149,13 +151,14 @@ class Check:
         """Return why the traits of a factory rule the check out; None if they do not."""
         if self.needs is not None and self.needs not in factory.traits:
             return f"only for the trait {self.needs!r}"
-        if self.without is not None and self.without in factory.traits:
-            return f"not for the trait {self.without!r}"
+        for trait in self.without:
+            if trait in factory.traits:
+                return f"not for the trait {trait!r}"
         return None
 
 
 def check(
-    *kinds: str, advice: str, needs: str | None = None, without: str | None = None
+    *kinds: str, advice: str, needs: str | None = None, without: str | tuple[str, ...] = ()
 ) -> Callable[[Callable[[Subject], None]], Check]:
     """Make a `Check` of a function; its docstring tells the law, the tolerance and why."""
 
@@ -166,7 +169,7 @@ def check(
             advice=advice,
             function=function,
             needs=needs,
-            without=without,
+            without=(without,) if isinstance(without, str) else without,
         )
 
     return decorate

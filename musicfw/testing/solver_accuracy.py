@@ -62,7 +62,7 @@ def error_scales_with_condition(subject: Subject) -> None:
 
 @check(
     "solver",
-    without="regularised",
+    without=("regularised", "uncentred"),
     advice="minimise ||V u − b|| over all M rows; D+1 of them are enough only without noise",
 )
 def least_squares_optimal(subject: Subject) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import musicfw as mf
 from musicfw.control.music import MUSIC
-from musicfw.solvers import RIDGE, TRUNCATED_SVD
+from musicfw.solvers import MAXIMUM_LIKELIHOOD, RIDGE, TRUNCATED_SVD
 from musicfw.som import MINISOM, NATIVE
 from musicfw.testing import (
     parametrize_backend,
@@ -40,6 +40,16 @@ def test_a_strong_ridge_keeps_the_laws(check):
 
 @parametrize_solver(TRUNCATED_SVD, options={"rcond": 1e-3})
 def test_truncated_svd_with_a_threshold_keeps_the_laws(check):
+    check()
+
+
+@parametrize_solver(MAXIMUM_LIKELIHOOD, options={"errors": "absolute"})
+def test_maximum_likelihood_with_equal_weights_keeps_the_laws(check):
+    check()
+
+
+@parametrize_solver(MAXIMUM_LIKELIHOOD, options={"errors": "relative"})
+def test_maximum_likelihood_with_relative_weights_keeps_the_laws(check):
     check()
 
 

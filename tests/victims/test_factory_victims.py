@@ -87,7 +87,7 @@ VICTIMS = {
     "unknown trait": (
         factory(traits={"regularized"}),
         "factory_is_valid",
-        "SolverFactory.traits: expected some of ['regularised'], got ['regularized']",
+        "SolverFactory.traits: expected some of ['regularised', 'uncentred'], got ['regularized']",
     ),
     "reserved option": (
         factory(params=Reserved),
