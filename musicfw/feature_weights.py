@@ -18,7 +18,9 @@ from musicfw.api import RawMap
 from musicfw.arrays import FloatArray, IntArray, as_training_data
 from musicfw.control.constraints import per_feature
 from musicfw.errors import UsageError
+from musicfw.geometry import best_matching_units
 from musicfw.missing import known_and_filled, masked_best_matching_units
+from musicfw.sparse import columns_multiplied, is_sparse
 
 __all__ = ["feature_weights_of", "unweighted", "weighted"]
 
@@ -48,7 +50,7 @@ def feature_weights_of(
 
 
 def weighted(points: FloatArray, weights: FloatArray, *, missing: bool = False) -> FloatArray:
-    """Return points (N, D) in the axes to train in; float32 stays float32.
+    """Return points (N, D), an array or a CSR array, in the axes to train in, of their dtype.
 
     ``missing`` tells whether NaN may stand for what is not known.
 
@@ -57,7 +59,8 @@ def weighted(points: FloatArray, weights: FloatArray, *, missing: bool = False) 
     DataError
         If the points differ only in features of weight 0.
     """
-    along = points * np.sqrt(weights).astype(points.dtype)
+    axes = np.sqrt(weights).astype(points.dtype)
+    along = columns_multiplied(points, axes) if is_sparse(points) else points * axes
     name = "X with feature_weights"
     return as_training_data(along, name=name, missing=missing, keep_float32=True)
 
@@ -72,16 +75,23 @@ def unweighted(raw: RawMap, weights: FloatArray, points: FloatArray) -> RawMap:
     prototypes[:, seen] = raw.prototypes[:, seen] / np.sqrt(weights[seen])
     relevances = weights if raw.relevances is None else weights * raw.relevances
     if unseen.size:
-        winners = masked_best_matching_units(points, prototypes, relevances)
+        find = best_matching_units if is_sparse(points) else masked_best_matching_units
+        winners = find(points, prototypes, relevances)
         prototypes[:, unseen] = _means(points[:, unseen], winners, prototypes.shape[0])
     return replace(raw, prototypes=prototypes, relevances=relevances)
 
 
-def _means(points: FloatArray, winners: IntArray, units: int) -> FloatArray:
+def _means(points: Any, winners: IntArray, units: int) -> FloatArray:
     """Return the means of each unit's known values; of all where a unit has none."""
-    known, filled = known_and_filled(points)
-    sums, counts = np.zeros((units, points.shape[1])), np.zeros((units, points.shape[1]))
-    np.add.at(sums, winners, filled)
-    np.add.at(counts, winners, known)
+    if is_sparse(points):  # nothing is missing
+        counts = np.bincount(winners, minlength=units)[:, np.newaxis].astype(np.float64)
+        rows = points.tocoo()
+        sums = np.zeros((units, points.shape[1]))
+        np.add.at(sums, (winners[rows.row], rows.col), rows.data)
+    else:
+        known, filled = known_and_filled(points)
+        sums, counts = np.zeros((units, points.shape[1])), np.zeros((units, points.shape[1]))
+        np.add.at(sums, winners, filled)
+        np.add.at(counts, winners, known)
     overall = sums.sum(axis=0) / counts.sum(axis=0)
     return np.where(counts > 0, sums / np.maximum(counts, 1.0), overall)

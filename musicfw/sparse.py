@@ -123,6 +123,21 @@ def columns_divided(matrix: Any, scale: npt.NDArray[Any]) -> Any:
     return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
+def columns_multiplied(matrix: Any, factors: npt.NDArray[Any]) -> Any:
+    """Return a CSR array with every column times its factor (D,); float32 stays float32.
+
+    What a factor of 0 makes 0 is not stored.
+    """
+    from scipy.sparse import csr_array
+
+    data = matrix.data * factors.astype(matrix.dtype)[matrix.indices]
+    copies = not factors.all()  # the indices without the zeros are others
+    product = csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape, copy=copies)
+    if copies:
+        product.eliminate_zeros()
+    return product
+
+
 def squared_row_lengths(matrix: Any) -> npt.NDArray[Any]:
     """Return ``||x||²`` of every row of a CSR array, shape (N,)."""
     return np.asarray(matrix.power(2).sum(axis=1)).ravel()

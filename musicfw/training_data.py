@@ -68,9 +68,9 @@ class TrainingData:
     def in_map(self, raw: RawMap) -> RawMap:
         """Return a backend's map with its prototypes in the map's units."""
         if self.importance is not None:
-            return unweighted(raw, self.importance, self.scaled)
+            raw = unweighted(raw, self.importance, self.scaled)
         if is_sparse(self.scaled):
-            return replace(raw, prototypes=raw.prototypes - self.shift)
+            raw = replace(raw, prototypes=raw.prototypes - self.shift)
         return raw
 
 
@@ -92,7 +92,7 @@ def training_data(
     UsageError
         For feature weights where there can be none.
     """
-    _check_weights_fit(X, chosen, feature_weights)
+    _check_weights_fit(chosen, feature_weights)
     # Scaling works in float64; unscaled float32 data stay as they are: no copy of them is made.
     single = scaling == "none" and "float32" in chosen.factory.traits
     points = _checked(X, chosen, missing, names=names, keep_float32=single)
@@ -117,18 +117,11 @@ def training_data(
     )
 
 
-def _check_weights_fit(X: npt.ArrayLike, chosen: Provided, feature_weights: object) -> None:
-    if feature_weights is None:
-        return
-    if "embedding" in chosen.factory.traits:
+def _check_weights_fit(chosen: Provided, feature_weights: object) -> None:
+    if feature_weights is not None and "embedding" in chosen.factory.traits:
         raise UsageError(
             f"feature_weights: the backend {chosen.factory.name!r} measures in codes of its own, "
             f"not in features; leave them out, or scale the data"
-        )
-    if is_sparse(X):
-        raise UsageError(
-            "feature_weights: expected none with sparse data; multiply the columns by the roots of "
-            "the weights instead"
         )
 
 

@@ -19,6 +19,7 @@ algorithm", JRSS B 71 (2009).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -46,6 +47,8 @@ from musicfw.som.schedules import (
 )
 from musicfw.som.sparse_points import points_of
 from musicfw.sparse import is_sparse
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +89,11 @@ class NativeBackend:
     def _data(self, problem: TrainingProblem, seen: Overview) -> CentredPoints:
         params, sparse = self.params, is_sparse(problem.points)
         dtype, size = np.dtype(params.dtype or problem.points.dtype), params.rows_per_chunk
-        if params.search != "compiled":
+        if params.search != "compiled" or problem.missing or sparse:
+            if params.search == "compiled":
+                kind = "sparse data" if sparse else "data with missing values"
+                _LOG.info("search: 'plain' instead of 'compiled' for %s: same units", kind)
             return points_of(problem, seen.centre, dtype, size)
-        if problem.missing or sparse:
-            kind = "sparse data" if sparse else "data with missing values"
-            raise UsageError(
-                f"search: expected 'plain' for {kind}, got 'compiled', whose bounds need every "
-                f"feature; leave it out"
-            )
         facts = problem.points, seen.centre, dtype, size
         return FilteredPoints(*facts, weights=problem.weights, sample=seen.spread)
 

@@ -433,9 +433,13 @@ def test_a_scaling_needs_a_known_value_in_every_column():
         fit_scaling([[1.0, np.nan], [2.0, np.nan]], "standard", missing=True)
 
 
-def test_the_compiled_search_needs_every_feature():
-    with pytest.raises(UsageError, match="search: expected 'plain' for data with missing values"):
-        mf.train(holes(blobs(0), 0.2), lattice=LATTICE, search="compiled", missing="keep")
+def test_rows_with_gaps_are_searched_plainly_whatever_was_asked_and_the_log_says_so(caplog):
+    points, options = holes(blobs(0), 0.2), {"lattice": LATTICE, "missing": "keep"}
+    expected = mf.train(points, **options).codebook.prototypes
+    with caplog.at_level("INFO", logger="musicfw"):
+        found = mf.train(points, search="compiled", **options).codebook.prototypes
+    np.testing.assert_array_equal(expected, found)
+    assert "'plain' instead of 'compiled' for data with missing values" in caplog.text
 
 
 def test_gaps_are_found_in_any_block():

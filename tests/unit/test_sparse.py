@@ -65,6 +65,63 @@ def test_a_sparse_matrix_trains_the_map_of_its_dense_array(mode, scaling):
     )
 
 
+@pytest.mark.parametrize("scaling", ["none", "standard", "minmax"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_feature_weights_of_a_sparse_matrix_are_those_of_its_dense_array(scaling, dtype):
+    X, topics = documents()
+    weights = np.random.default_rng(1).integers(0, 4, 30).astype(float)  # some of them 0
+    options = {"lattice": LATTICE, "scaling": scaling, "labels": topics, "mode": "batch"}
+    options |= {"feature_weights": weights, "epochs": 5}
+    expected = mf.train(X.astype(dtype), **options)
+    sparse = scipy.sparse.csr_array(X.astype(dtype))
+    found = mf.train(sparse, **options)
+    kept = np.dtype(dtype) if scaling == "none" else np.dtype(np.float64)
+    bound = 2 * rounding(expected.scaling.to_map(X)) * float(np.finfo(kept).eps) / EPS
+    np.testing.assert_allclose(
+        expected.codebook.prototypes, found.codebook.prototypes, rtol=0, atol=bound
+    )
+    np.testing.assert_array_equal(weights, found.codebook.relevances)
+    np.testing.assert_array_equal(expected.codebook.labels, found.codebook.labels)
+    np.testing.assert_array_equal(
+        found.best_matching_units(X), found.best_matching_units(scipy.sparse.csr_array(X))
+    )
+    np.testing.assert_array_equal(X.astype(dtype), sparse.toarray())  # left alone
+
+
+def test_a_feature_of_weight_nothing_holds_the_mean_of_each_units_rows():
+    X, _ = documents()
+    weights = np.where(np.arange(30) == 4, 0.0, 1.0)
+    trained = mf.train(scipy.sparse.csr_array(X), lattice=LATTICE, feature_weights=weights)
+    winners = trained.best_matching_units(X)
+    for unit in np.unique(winners):
+        expected = X[winners == unit, 4].mean()
+        found = trained.codebook.prototypes[unit, 4]
+        assert found == pytest.approx(expected, abs=len(X) * EPS * X.max())
+
+
+def test_weights_of_sparse_columns_are_their_scale():
+    X, _ = documents()
+    factors = np.random.default_rng(2).integers(1, 4, 30).astype(float)
+    first = X[:20]
+    options = {"lattice": LATTICE, "mode": "batch", "epochs": 3}
+    scaled = scipy.sparse.csr_array(X * factors)
+    expected = mf.train(scaled, initial=first * factors, **options).codebook.prototypes
+    found = mf.train(
+        scipy.sparse.csr_array(X), feature_weights=factors**2, initial=first, **options
+    )
+    # The roots of squares of small integers are exact.
+    np.testing.assert_array_equal(expected / factors, found.codebook.prototypes)
+
+
+def test_sparse_rows_are_searched_plainly_whatever_was_asked_and_the_log_says_so(caplog):
+    X = scipy.sparse.csr_array(documents()[0])
+    expected = mf.train(X, lattice=LATTICE).codebook.prototypes
+    with caplog.at_level("INFO", logger="musicfw"):
+        found = mf.train(X, lattice=LATTICE, search="compiled").codebook.prototypes
+    np.testing.assert_array_equal(expected, found)
+    assert "'plain' instead of 'compiled' for sparse data" in caplog.text
+
+
 def test_early_stopping_judges_sparse_rows_held_out():
     X, _ = documents()
     options = {"lattice": LATTICE, "mode": "batch", "validation_share": 0.3, "patience": 2}
@@ -280,8 +337,6 @@ def test_the_scaling_of_a_sparse_matrix_is_that_of_its_dense_array(seed, kind):
     ("options", "message"),
     [
         ({"backend": "minisom"}, "X: the backend 'minisom' takes no sparse data; use the backend"),
-        ({"search": "compiled"}, "search: expected 'plain' for sparse data, got 'compiled'"),
-        ({"feature_weights": np.ones(30)}, "feature_weights: expected none with sparse data"),
         ({"scaling": "robust"}, "scaling: expected 'none', 'standard' or 'minmax', got 'robust'"),
     ],
 )
