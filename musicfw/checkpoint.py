@@ -18,7 +18,7 @@ from musicfw.atomic import write_atomic
 from musicfw.errors import StoreError, UsageError
 
 _Arrays = Mapping[str, npt.NDArray[Any]]
-_FINGERPRINT = "fingerprint"
+_FINGERPRINT, _VERSIONS = "fingerprint", "versions"
 
 
 def fingerprint(*arrays: npt.NDArray[Any] | None, **facts: Any) -> str:
@@ -41,22 +41,32 @@ class FileCheckpoint:
         The file; it need not exist.
     fingerprint : str
         Of the training. A file of another one is refused rather than overwritten.
+    versions : mapping of str to str
+        Of the distributions that the numbers depend on. A file of others is refused: what is left
+        of the training would not continue what was done.
     every_s : float
         Seconds between two writes, at least.
 
     Raises
     ------
     UsageError
-        If the file belongs to another training.
+        If the file belongs to another training, or to other versions.
     StoreError
         If there is a file that is no checkpoint.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, fingerprint: str, every_s: float) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        fingerprint: str,
+        versions: Mapping[str, str],
+        every_s: float,
+    ) -> None:
         if not every_s >= 0.0:
             raise UsageError(f"checkpoint_every_s: expected at least 0 seconds, got {every_s!r}")
         self._path = Path(path)
-        self._fingerprint = np.array(fingerprint)
+        self._fingerprint, self._versions = fingerprint, dict(versions)
         self._every_s = every_s
         self._written_s = time.monotonic()
         self._latest: Callable[[], _Arrays] | None = None
@@ -76,7 +86,8 @@ class FileCheckpoint:
         """Write the state offered last."""
         if self._latest is not None:
             buffer = io.BytesIO()
-            arrays: dict[str, Any] = {_FINGERPRINT: self._fingerprint, **self._latest()}
+            made = {_FINGERPRINT: self._fingerprint, _VERSIONS: json.dumps(self._versions)}
+            arrays: dict[str, Any] = {**self._latest(), **made}
             np.savez(buffer, **arrays)
             write_atomic(self._path, buffer.getvalue())
             self._latest, self._written_s = None, time.monotonic()
@@ -89,15 +100,26 @@ class FileCheckpoint:
         try:
             with np.load(self._path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            found = str(arrays.pop(_FINGERPRINT))
+            found, versions = str(arrays.pop(_FINGERPRINT)), json.loads(str(arrays.pop(_VERSIONS)))
         except (OSError, ValueError, KeyError, TypeError) as err:
             raise StoreError(
                 f"{self._path}: expected a checkpoint that musicfw wrote, got something else "
                 f"({err}); move it away or name another file"
             ) from err
-        if found != str(self._fingerprint):
+        if found != self._fingerprint:
             raise UsageError(
                 f"checkpoint: {self._path} belongs to a training with other data, lattice, seed, "
                 f"scaling or params; delete it to begin anew, or name another file"
             )
+        self._refuse_others(versions)
         return arrays
+
+    def _refuse_others(self, found: Mapping[str, str]) -> None:
+        other = [name for name in self._versions if found.get(name) != self._versions[name]]
+        if other:
+            then = ", ".join(f"{name} {found.get(name, '(not there)')}" for name in other)
+            now = ", ".join(f"{name} {self._versions[name]}" for name in other)
+            raise UsageError(
+                f"checkpoint: {self._path} was kept by {then}, and this is {now}: the whole would "
+                f"have the numbers of neither; go on with {then}, or delete the file to begin anew"
+            )

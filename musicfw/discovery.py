@@ -120,6 +120,15 @@ class EntryPoint:
         )
 
 
+def installed_version(distribution: str) -> str:
+    """Return the version of an installed distribution, "unknown" if nothing tells it."""
+    try:
+        return importlib.metadata.version(distribution) or "unknown"
+    except Exception:
+        # Libraries that are bundled or vendored have no metadata, some have broken ones.
+        return "unknown"
+
+
 def entry_points() -> Iterator[EntryPoint]:
     """Yield the entry points of every installed distribution, none imported yet."""
     seen = set()

@@ -12,6 +12,7 @@ import numpy as np
 from musicfw.api import RawMap, TrainingProblem
 from musicfw.arrays import as_relevances
 from musicfw.checkpoint import FileCheckpoint, fingerprint
+from musicfw.discovery import installed_version
 from musicfw.errors import UsageError
 from musicfw.params import params_to_tree
 from musicfw.plugins import Provided
@@ -83,7 +84,10 @@ def fit_kept(
     facts["lattice"] = problem.lattice.to_json()
     points = arrays_of(problem.points)
     same = fingerprint(*points, problem.initial, problem.weights, **facts)
-    kept = FileCheckpoint(path, fingerprint=same, every_s=every_s)
+    # Later numpy may draw other permutations.
+    versions = {name: installed_version(name) for name in ("musicfw", "numpy")}
+    versions[chosen.record.distribution] = chosen.record.version
+    kept = FileCheckpoint(path, fingerprint=same, versions=versions, every_s=every_s)
     raw = fit(chosen, params, replace(problem, checkpoint=kept))
     kept.keep() if raw.interrupted else kept.remove()
     return raw

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from musicfw.dataset import Dataset
+from musicfw.discovery import installed_version
 from musicfw.plugins import Registry
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def identity(spec: RunSpec, registry: Registry, dataset: Dataset) -> dict[str, A
     if spec.evaluate is not None:
         walks = {section.id for section in spec.control}
         named += [("policy", name) for name in spec.evaluate.policies if name not in walks]
-    used = {"musicfw": _version("musicfw")}
+    used = {"musicfw": installed_version("musicfw")}
     for kind, name in named:
         record = registry.find(kind, name).record
         used[record.distribution] = record.version
@@ -46,7 +46,7 @@ def identity(spec: RunSpec, registry: Registry, dataset: Dataset) -> dict[str, A
 
 def provenance(spec: RunSpec, registry: Registry, dataset: Dataset) -> dict[str, Any]:
     """Return the provenance of a run, as plain values."""
-    versions = {name: _version(name) for name in _LIBRARIES}
+    versions = {name: installed_version(name) for name in _LIBRARIES}
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": spec.seed,
@@ -63,14 +63,6 @@ def provenance(spec: RunSpec, registry: Registry, dataset: Dataset) -> dict[str,
             for record in registry.records
         ],
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name) or "unknown"
-    except Exception:
-        # Libraries that are bundled or vendored have no metadata, some have broken ones.
-        return "unknown"
 
 
 def _data_sha256(dataset: Dataset) -> str:

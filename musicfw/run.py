@@ -76,8 +76,8 @@ def run(
         ``PATH=VALUE`` settings, validated like the file.
     resume : bool
         Take the finished stages of an interrupted run with the same spec, data and ``out`` as they
-        are, and a training as it was last kept (every 30 seconds, and at Ctrl-C); other versions
-        of musicfw or of the plugins used are a warning.
+        are, and a training as it was last kept (every 30 seconds, and at Ctrl-C). Other versions
+        of musicfw or of the plugins used are a warning; in the middle of a training, an error.
     registry : Registry, optional
         Where names are looked up; by default everything installed.
     progress : callable, optional

@@ -108,7 +108,8 @@ def train(
         Called as ``progress(done, total)``; what it raises comes out as it is.
     checkpoint : path-like, optional
         File that keeps the state while the training lasts. The same call after a crash or an
-        interrupt goes on from there and ends with the same numbers as if nothing had happened.
+        interrupt goes on from there and ends with the same numbers as if nothing had happened; with
+        other versions of musicfw, numpy or the backend's plugin it is refused.
     checkpoint_every_s : float
         Seconds between two writes of it, at least.
     **params

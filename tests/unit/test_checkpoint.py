@@ -1,10 +1,16 @@
 """A training that was stopped ends, when it goes on, with the numbers of one that was not."""
 
+import dataclasses
+import types
+
 import numpy as np
 import pytest
 
 import musicfw as mf
+from musicfw.api import hookimpl
+from musicfw.discovery import installed_version
 from musicfw.errors import StoreError, UsageError
+from musicfw.som.native import NATIVE
 
 LATTICE = mf.Lattice(rows=4, columns=5)
 POINTS = np.random.default_rng(0).normal(size=(1300, 4))
@@ -97,6 +103,46 @@ def test_a_checkpoint_of_another_training_is_refused(change, tmp_path):
     with pytest.raises(UsageError, match=r"checkpoint: .* belongs to a training with other data"):
         train(checkpoint=file, **change)
     assert file.read_bytes() == before
+
+
+def plugin(version):
+    """Return a registry with the native backend as that of a plugin of some version."""
+    module = types.ModuleType("resuming")
+    module.__version__ = version
+    factory = dataclasses.replace(NATIVE, name="resuming")
+    module.musicfw_backends = hookimpl(lambda: [factory])
+    return mf.Registry.from_modules(module)
+
+
+@pytest.mark.parametrize("name", ["musicfw", "numpy"])
+def test_what_another_version_began_is_refused_and_kept(name, tmp_path, monkeypatch):
+    file = tmp_path / "training.npz"
+    options = {"backend": "resuming", "registry": plugin("1.0"), "checkpoint": file}
+    now = installed_version(name)
+
+    def older(asked):
+        return "0.0.9" if asked == name else installed_version(asked)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("musicfw.fit.installed_version", older)
+        train(progress=stopping(2, KeyboardInterrupt()), **options)
+    before = file.read_bytes()
+    message = rf"kept by {name} 0\.0\.9, and this is {name} {now}: .*delete the file to begin anew"
+    with pytest.raises(UsageError, match=message):
+        train(**options)
+    assert file.read_bytes() == before
+
+
+def test_what_another_version_of_a_plugin_began_is_refused_and_by_its_own_continued(tmp_path):
+    file = tmp_path / "training.npz"
+    options = {"backend": "resuming", "checkpoint": file}
+    train(registry=plugin("1.0"), progress=stopping(2, KeyboardInterrupt()), **options)
+    with pytest.raises(UsageError, match=r"kept by resuming 1\.0, and this is resuming 2\.0: "):
+        train(registry=plugin("2.0"), **options)
+    seen = []
+    resumed = train(registry=plugin("1.0"), progress=lambda *done: seen.append(done[0]), **options)
+    assert seen[0] == 3
+    assert contents(train()) == contents(resumed)
 
 
 def test_a_file_that_is_no_checkpoint_is_left_alone(tmp_path):
