@@ -13,9 +13,18 @@ iteration. P. J. Huber, "Robust estimation of a location parameter", Ann. Math. 
 P. W. Holland and R. E. Welsch, "Robust regression using iteratively reweighted least-squares",
 Comm. Statist. A6 (1977).
 
+p unknowns can make p residuals 0, and which ones may be a matter of rounding: a scale taken from
+those would make the answer one, too. So where M is less than about 3 p, the residual that the scale
+is taken from is not the median but the one that exceeds a quarter of the M − p others (the remedy
+of Maronna, Martin and Yohai, Robust Statistics, 2006, section 4.4.2, is their median). With hardly
+more units than unknowns that is least squares, and no single wrong distance could be told anyway.
+
 The columns of V are centred, so the left singular vectors and a constant column together are
 orthonormal: weighted normal equations in that basis are as well conditioned as the weights are
-even, whatever the condition of the map.
+even, whatever the condition of the map. Where relevances differ by unit, the system has the columns
+of the relevances R projected away in place of the constant. That spreads a wrong distance over all
+of b, so an orthonormal basis of those columns is put back as unknowns: the residuals are those of
+the distances again, one for each.
 """
 
 from __future__ import annotations
@@ -32,6 +41,7 @@ from musicfw.api import CentredSystem, FloatArray, RawSolution, SolverFactory, h
 _ROUNDING = 1e-13
 # The least weight, so that the weighted system keeps full rank.
 _LEAST_WEIGHT = 1e-8
+_MOST_OF_REST = 0.75
 _NORMAL = 1.4826  # median |r| of a normal distribution is its standard deviation over this
 _BLOCK_ELEMENTS = 1 << 22
 
@@ -55,7 +65,7 @@ class HuberParams:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A system with its orthonormal basis ``[P, 1/√M]``, shape (M, r + 1)."""
+    """A system with its orthonormal basis ``[P, 1/√M]`` or ``[P, Q]``, shape (M, p)."""
 
     params: HuberParams
     system: CentredSystem
@@ -69,14 +79,16 @@ class Prepared:
         for start in range(0, rhs.shape[1], block):
             columns = slice(start, start + block)
             spectral[:, columns] = self._reweighted(rhs[:, columns].T).T
-        in_hull = spectral[:-1] / self.system.singular_values[:, np.newaxis]
+        sigma = self.system.singular_values
+        in_hull = spectral[: sigma.size] / sigma[:, np.newaxis]
         return RawSolution(coordinates=self.system.right @ in_hull)
 
     def _reweighted(self, targets: FloatArray) -> FloatArray:
-        """Return the spectral coordinates (B, r + 1) for targets (B, M)."""
+        """Return the spectral coordinates (B, p) for targets (B, M)."""
         basis = self.basis
         # λ ||u||² in these coordinates, which are σ times those of u.
-        penalty = np.append(self.params.alpha / self.system.singular_values**2, 0.0)
+        penalty = np.zeros(basis.shape[1])
+        penalty[: self.system.affine_rank] = self.params.alpha / self.system.singular_values**2
         found = (targets @ basis) / (1.0 + penalty)
         residual = targets - found @ basis.T
         size = np.abs(targets).max(axis=1, initial=0.0)
@@ -100,7 +112,11 @@ class Prepared:
     def _weights(self, residual: FloatArray, size: FloatArray) -> FloatArray:
         """Return Huber's weights (B, M)."""
         absolute = np.abs(residual)
-        scale = np.maximum(_NORMAL * np.median(absolute, axis=1), _ROUNDING * size)
+        units, unknowns = self.basis.shape
+        exceed = min(units // 2, _MOST_OF_REST * (units - unknowns))
+        rank = max(units - max(int(np.ceil(exceed)), 1), 0)
+        middle = np.partition(absolute, rank, axis=1)[:, rank]
+        scale = np.maximum(_NORMAL * middle, _ROUNDING * size)
         reach = self.params.threshold * scale[:, np.newaxis]
         inside = absolute <= reach
         ratio = np.divide(reach, absolute, out=np.ones_like(absolute), where=~inside)
@@ -115,8 +131,11 @@ class Huber:
 
     def factorise(self, system: CentredSystem) -> Prepared:
         """Return the system with its basis."""
-        constant = np.full((system.units, 1), system.units**-0.5)
-        return Prepared(self.params, system, np.hstack([system.left, constant]))
+        squares = np.full((system.units, 1), system.units**-0.5)
+        if system.relevances is not None:
+            columns = np.linalg.svd(system.relevances, full_matrices=False)[0]
+            squares = columns[:, : system.relevance_rank]
+        return Prepared(self.params, system, np.hstack([system.left, squares]))
 
 
 HUBER = SolverFactory(

@@ -34,6 +34,29 @@ def test_a_few_gross_errors_leave_the_point_where_it_is(seed):
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
+@given(SEEDS)
+def test_gross_errors_do_no_more_harm_where_relevances_differ_by_unit(seed):
+    rng, codebook, x, _ = scene(seed, units=60)
+    relevances = rng.uniform(0.1, 2.0, size=codebook.prototypes.shape)
+    codebook = mf.Codebook(prototypes=codebook.prototypes, relevances=relevances)
+    distances = codebook.squared_distances(x)
+    for row in distances:
+        row[rng.choice(row.size, 3, replace=False)] *= rng.uniform(3.0, 100.0, 3)
+    robust = errors(codebook, distances, x, iterations=200)
+    assert robust.max() < 1e-4 < errors(codebook, distances, x, solver="exact").min()
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(SEEDS)
+def test_with_one_unit_more_than_unknowns_it_is_least_squares(seed):
+    rng, codebook, _, distances = scene(seed, units=7)
+    noisy = distances * (1.0 + 0.05 * rng.standard_normal(distances.shape))
+    expected = mf.invert(codebook, noisy, solver="exact").points
+    found = mf.invert(codebook, noisy, solver=HUBER).points
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(SEEDS, st.integers(0, 39))
 def test_the_influence_of_one_distance_is_bounded(seed, unit):
     rng, codebook, x, distances = scene(seed)
