@@ -95,8 +95,13 @@ def centre_of(prototypes: FloatArray, relevances: FloatArray | None = None) -> F
 def best_matching_units(
     points: FloatArray, prototypes: FloatArray, relevances: FloatArray | None = None
 ) -> IntArray:
-    """Return the number of the nearest prototype, shape (N,); of equals the lowest."""
+    """Return the number of the nearest prototype, shape (N,); of equals the lowest.
+
+    Distances are computed in the precision of the points.
+    """
     count = points.shape[0]
+    prototypes = prototypes.astype(points.dtype, copy=False)
+    relevances = None if relevances is None else relevances.astype(points.dtype, copy=False)
     units = np.empty(count, dtype=np.intp)
     block = max(1, _BLOCK_ELEMENTS // prototypes.shape[0])
     for start in range(0, count, block):

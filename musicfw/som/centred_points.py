@@ -148,11 +148,9 @@ def refuse_overflow(dtype: np.dtype[np.floating[Any]]) -> NoReturn:
 
 def _relative(points: WorkArray, prototypes: FloatArray) -> WorkArray:
     """Return ``||x − w_i||² − ||x||²``, shape (n, M)."""
-    search = PlainSearch(prototypes, points.dtype)
+    W = prototypes.astype(points.dtype, copy=False)
     with np.errstate(over="ignore", invalid="ignore"):
-        search(points)
-    relative: WorkArray = search.relative
-    return relative
+        return np.asarray(np.einsum("md,md->m", W, W) - 2 * (points @ W.T))
 
 
 def _relative_of_known(points: WorkArray, prototypes: FloatArray) -> WorkArray:

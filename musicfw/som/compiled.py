@@ -6,17 +6,18 @@ bounded from below in k + 1 dimensions::
     ||x − w||² = ||x||² + ||w||² − 2 x·w ≥ ||x||² + ||w||² − 2 (Qᵀx·Qᵀw + ρ(x) ρ(w))
 
 A unit whose bound exceeds the distance to a unit already looked at cannot be the nearest. Twelve
-directions bound all units, 42 those that are left. How many are left then decides what that is
-worth: a first look at 256 points falls back to `CentredPoints` for good where they are more than
-one in ten, as in white noise.
+directions bound all units; where there are many features, 42 bound those that are left. How many
+are left then decides what that is worth: the first 256 points of every chunk fall back to
+`CentredPoints`, for good, where they are more than one in ten, as in white noise.
 
 What a bound needs of a point is the same in every pass over all points: it is kept from the first
-one on, up to 64 MB of it (340,000 points in float32).
+one on, up to 64 MB of it (340,000 points).
 
 The best matching units are those of `CentredPoints` but where distances agree to rounding; the sums
-are formed in the same order, whatever the number of threads. Every comparison leaves room for the
-worst rounding, in D eps of squared lengths: √k of k projections, less than 3 of lengths and
-distances.
+are formed in the same order, whatever the number of threads. Bounds are in float32, whatever the
+precision of the distances. Every comparison leaves room for the worst rounding, in D eps of squared
+lengths: √k of k projections, less than 3 of lengths and distances; and for the least numbers there
+are, which the relative errors leave out.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,10 @@ _COARSE, _DIRECTIONS = 12, 42
 _TRIAL_ROWS = 256
 _WORTHWHILE_SHARE = 0.1
 _MOST_BYTES_KEPT = 64 * 2**20
+# Chunks whose sums are added up before they become float64.
+_CHUNKS_TOGETHER = 4
+_FLOAT32 = np.finfo(np.float32)
+_LONGEST = float(_FLOAT32.max) / 16.0
 
 
 class _Chunk(NamedTuple):
@@ -49,16 +54,6 @@ class _Chunk(NamedTuple):
     rows: IntArray
     reduced: WorkArray
     lengths: WorkArray
-
-
-class _Found(NamedTuple):
-    """What `musicfw.som.kernels.collect` adds up of a chunk."""
-
-    sums: WorkArray
-    counts: FloatArray
-    error_sum: float
-    weight: float
-    computed: int
 
 
 class FilteredPoints(CentredPoints):
@@ -96,14 +91,14 @@ class FilteredPoints(CentredPoints):
                 "'musicfw[fast]', or take search: plain"
             ) from err
         self._kernels = kernels
-        limits = np.finfo(self.dtype)
-        self._rounding = (math.sqrt(_DIRECTIONS) + 3.0) * points.shape[1]
-        self._room = self._rounding * float(limits.eps)
-        self._longest = float(limits.max) / 16.0
+        least = min(sample.shape)
+        directions = _DIRECTIONS if least >= 2 * _DIRECTIONS else _COARSE
+        self._rounding = (math.sqrt(directions) + 3.0) * points.shape[1]
+        self._room = self._rounding * float(_FLOAT32.eps)
         # With few features there is little to skip.
-        self.prunes = min(sample.shape) >= 2 * _DIRECTIONS
+        self.prunes = least >= 4 * _COARSE
         if self.prunes:
-            self._directions = leading_directions(sample, _DIRECTIONS).T.astype(self.dtype)
+            self._directions = leading_directions(sample, directions).T.astype(np.float32)
         self._kept: dict[int, _Chunk] = {}
         self._bytes_left = _MOST_BYTES_KEPT
         self._threads = _thread_count()
@@ -117,57 +112,61 @@ class FilteredPoints(CentredPoints):
     def _filtered(self, rows: IntArray | None, prototypes: FloatArray) -> Statistics | None:
         """Return the statistics; None where the bounds are of no use, now and later."""
         W = prototypes.astype(self.dtype, order="C")
-        tables = self._of_units(W)
+        tables = self._of_units(prototypes)
 
-        def collect(chunk: _Chunk) -> _Found:
-            return self._collect(chunk, W, tables)
+        def collect(chunks: list[_Chunk]) -> Statistics | None:
+            return self._collect(chunks, W, tables) if self.prunes else None
 
+        total: Statistics | None = None
         chunks = self._reduced_chunks(rows)
-        first = next(chunks)
-        trial = _Chunk(
-            first.rows[:_TRIAL_ROWS], first.reduced[:_TRIAL_ROWS], first.lengths[:_TRIAL_ROWS]
-        )
-        most = _WORTHWHILE_SHARE * trial.rows.size * len(W)
-        self.prunes = self.prunes and collect(trial).computed <= most
-        if not self.prunes:
-            return None
-        sums, counts, error_sum, weight = np.zeros(W.shape), np.zeros(len(W)), 0.0, 0.0
-        chunks = chain([first], chunks)
+        together = iter(lambda: list(islice(chunks, _CHUNKS_TOGETHER)), [])
         # As many at a time as there are threads: their sums wait in memory.
-        while now := list(islice(chunks, self._threads)):
+        while now := list(islice(together, self._threads)):
             for found in self._pool.map(collect, now) if len(now) > 1 else map(collect, now):
-                sums += found.sums
-                counts += found.counts
-                error_sum += found.error_sum
-                weight += found.weight
-        if not self.prunes:
-            return None
-        return Statistics(sums=sums, counts=counts, error_sum=error_sum, rows=weight)
+                if found is None:
+                    self.prunes = False
+                    return None
+                total = found if total is None else total + found
+        return total
 
-    def _collect(self, chunk: _Chunk, W: WorkArray, tables: tuple[WorkArray, WorkArray]) -> _Found:
-        count = chunk.rows.size
-        shares = np.ones(count) if self._weights is None else self._weights[chunk.rows]
-        sums, counts, squared = np.zeros_like(W), np.zeros(len(W)), np.empty(count, self.dtype)
-        computed = self._kernels.collect(
-            self._points, self._centre, *chunk, shares, W, *tables, sums, counts, squared
+    def _collect(
+        self, chunks: list[_Chunk], W: WorkArray, tables: tuple[WorkArray, WorkArray]
+    ) -> Statistics | None:
+        """Return the statistics of some chunks; None where too many distances were computed."""
+        sums, counts, error_sum, weight = np.zeros_like(W), np.zeros(len(W)), 0.0, 0.0
+        for chunk in chunks:
+            count = chunk.rows.size
+            shares = np.ones(count) if self._weights is None else self._weights[chunk.rows]
+            squared = np.empty(count, W.dtype)
+            for part in (slice(_TRIAL_ROWS), slice(_TRIAL_ROWS, None)):
+                rows, reduced, lengths = (facts[part] for facts in chunk)
+                found = sums, counts, squared[part]
+                given = rows, reduced, lengths, shares[part], W, *tables, *found
+                computed = self._kernels.collect(self._points, self._centre, *given)
+                if computed > _WORTHWHILE_SHARE * rows.size * len(W):
+                    return None
+            error_sum += float(shares @ np.sqrt(squared).astype(np.float64))
+            weight += float(shares.sum())
+        return Statistics(
+            sums=sums.astype(np.float64), counts=counts, error_sum=error_sum, rows=weight
         )
-        error_sum = float(shares @ np.sqrt(squared).astype(np.float64))
-        return _Found(sums, counts, error_sum, float(shares.sum()), computed)
 
-    def _of_units(self, W: WorkArray) -> tuple[WorkArray, WorkArray]:
+    def _of_units(self, W: FloatArray) -> tuple[WorkArray, WorkArray]:
         """Return what `musicfw.som.kernels.collect` takes as ``table`` and ``fine``."""
         with np.errstate(over="ignore", invalid="ignore"):
             # In float64, which leaves ρ(w) as it is: it counts most where it is small.
-            projections, (left, left_of_all), squared = self._reduced(W.astype(np.float64))
-        squared *= 1.0 - self._room
-        units, lanes = W.shape[0], self._kernels.LANES
-        table = np.zeros((_COARSE + 2, -(-units // lanes) * lanes), dtype=W.dtype)
-        table[:_COARSE, :units] = -2 * projections[:, :_COARSE].T
-        table[_COARSE, :units] = -2 * left
+            squared, coarse, left, *fine = self._reduced(W)
+        units, lanes = np.arange(W.shape[0]), self._kernels.LANES
+        groups = -(-W.shape[0] // (8 * lanes)) * 8  # whole vectors of them
+        column = units % lanes * groups + units // lanes
+        table = np.zeros((_COARSE + 2, lanes * groups), dtype=np.float32)
         table[-1] = np.inf
-        table[-1, :units] = squared
-        fine = 2 * np.column_stack([projections[:, _COARSE:], left_of_all, left])
-        return table, fine.astype(W.dtype)
+        table[:_COARSE, column] = -2 * coarse.T
+        table[_COARSE, column] = -2 * left
+        table[-1, column] = squared * (1.0 - self._room)
+        if not fine:
+            return table, np.empty((W.shape[0], 0), dtype=np.float32)
+        return table, 2 * np.column_stack([*fine, left]).astype(np.float32)
 
     def _reduced_chunks(self, rows: IntArray | None) -> Iterator[_Chunk]:
         """Yield some of the points, or all for None, as `chunks` does."""
@@ -178,28 +177,36 @@ class FilteredPoints(CentredPoints):
                 continue
             stop = min(start + size, count)
             now = np.arange(start, stop) if rows is None else rows[start:stop]
-            with np.errstate(over="ignore", invalid="ignore"):
-                projections, (left, left_of_all), lengths = self._reduced(next(self.chunks(now)))
-            coarse, fine = projections[:, :_COARSE], projections[:, _COARSE:]
-            reduced = np.column_stack([coarse, left, np.ones_like(left), fine, left_of_all, -left])
-            chunk = _Chunk(now, reduced, lengths * (1 - lengths.dtype.type(self._room)))
+            V = next(self.chunks(now))
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                V = V.astype(np.float32, copy=False)
+                lengths, coarse, left, *fine = self._reduced(V)
+            rest = [*fine, -left] if fine else []
+            reduced = np.column_stack([coarse, left, np.ones_like(left), *rest])
+            lengths *= np.float32(1.0 - self._room)
+            lengths -= 64 * _FLOAT32.tiny
+            chunk = _Chunk(now, reduced, lengths)
             weight = sum(part.nbytes for part in chunk)
             if rows is None and weight <= self._bytes_left:
                 self._bytes_left -= weight
                 self._kept[start] = chunk
             yield chunk
 
-    def _reduced(self, V: WorkArray) -> tuple[WorkArray, list[WorkArray], WorkArray]:
-        """Return Qᵀv, the two ρ(v), rather too long, and ||v||²."""
+    def _reduced(self, V: WorkArray) -> tuple[WorkArray, ...]:
+        """Return ||v||², then Qᵀv and ρ(v), rather too long, of the coarse and of all directions.
+
+        Those of all directions (without the coarse Qᵀv) only if there are more.
+        """
         squared = np.einsum("nd,nd->n", V, V)
-        self.prunes &= bool(squared.max() <= self._longest)  # or the bounds would overflow
+        self.prunes &= bool(squared.max() <= _LONGEST)  # or the bounds would overflow
         room = squared * V.dtype.type(self._rounding * np.finfo(V.dtype).eps)
         projections = V @ self._directions
-        rest, left = squared, []
-        for part in (projections[:, :_COARSE], projections[:, _COARSE:]):
+        rest, found = squared, []
+        for start in range(0, projections.shape[1], _COARSE)[:2]:
+            part = projections[:, start : None if start else _COARSE]
             rest = np.maximum(rest - np.einsum("nk,nk->n", part, part), 0)
-            left.append(np.sqrt(rest + room))
-        return projections, left, squared
+            found += [part, np.sqrt(rest + room)]
+        return squared, *found
 
 
 def _thread_count() -> int:

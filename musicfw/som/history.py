@@ -12,6 +12,8 @@ from musicfw.arrays import FloatArray, IntArray
 from musicfw.lattice import Lattice
 
 _UNITS_COMPARED = 64
+# Whose topographic errors are told at once, which costs little more than one of them.
+_UPDATES_LOOKED_AT = 32
 
 
 class History:
@@ -32,6 +34,7 @@ class History:
         names += ["held_out_quantization_error"] * held_out
         self._values = {name: np.full(radius.size, np.nan) for name in names}
         self._radius, self._lattice = radius, lattice
+        self._best_two: dict[int, IntArray] = {}
 
     def note(self, update: int, **measured: float) -> None:
         """Record what was measured after an update, counted from 0."""
@@ -53,8 +56,19 @@ class History:
         best_two : ndarray of intp, shape (n, 2)
             The two nearest units of some points.
         """
-        share = float(np.mean(~self._lattice.touch(*best_two.T)))
-        self.note(update, quantization_error=error, topographic_error=share)
+        self.note(update, quantization_error=error)
+        self._best_two[update] = best_two
+        if len(self._best_two) == _UPDATES_LOOKED_AT:
+            self._note_topographic_errors()
+
+    def _note_topographic_errors(self) -> None:
+        if not self._best_two:
+            return
+        apart = ~self._lattice.touch(*np.concatenate(list(self._best_two.values())).T)
+        sizes = np.array([best_two.shape[0] for best_two in self._best_two.values()])
+        shares = np.add.reduceat(apart, np.cumsum(sizes) - sizes, dtype=np.float64) / sizes
+        self._values["topographic_error"][list(self._best_two)] = shares
+        self._best_two.clear()
 
     def note_change(self, update: int, before: FloatArray, after: FloatArray) -> None:
         """Record ``√(mean ||w_i' − w_i||²)``: how far an update moved the prototypes.
@@ -67,6 +81,7 @@ class History:
 
     def until(self, updates: int) -> dict[str, FloatArray]:
         """Return copies of the first entries."""
+        self._note_topographic_errors()
         known = {name: values[:updates].copy() for name, values in self._values.items()}
         steps = np.minimum(np.arange(updates), self._radius.size - 1)
         return {**known, "radius": self._radius[steps]}

@@ -210,7 +210,8 @@ def _iterated(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
 
 def leading_directions(centred: FloatArray, count: int) -> FloatArray:
     """Return orthonormal directions that hold nearly as much variance as any, shape (count, D)."""
-    return _iterated(centred, count)[1]
+    few = centred.shape[1] <= min(centred.shape[0], 256)
+    return (_exact if few else _iterated)(centred, count)[1]
 
 
 def sampled_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> FloatArray:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-# Units whose bounds are looked at together.
-LANES = 16
+# Units whose bounds are looked at together; one more than a multiple of 4, see `_least_of_groups`.
+LANES = 13
+# Terms of a coarse bound, a multiple of 2: see `_coarse_bounds`.
+TERMS = 14
+# Points about the centre at a time: they stay in the cache.
+_ROWS = 64
 
 
 @numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
@@ -26,51 +30,70 @@ def _dot(x, w):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz", "nnan"})
-def _coarse_bounds(x, table, bounds, lowest):  # type: ignore[no-untyped-def]
-    """Write ``x @ table`` (of 4 k + 2 terms), and the least of every `LANES` of its numbers."""
-    for unit in range(bounds.size):
-        bounds[unit] = x[0] * table[0, unit] + x[1] * table[1, unit]
-    for k in range(2, x.size, 4):
-        a, b, c, d = x[k], x[k + 1], x[k + 2], x[k + 3]
-        for unit in range(bounds.size):
-            bounds[unit] += (
-                a * table[k, unit]
-                + b * table[k + 1, unit]
-                + c * table[k + 2, unit]
-                + d * table[k + 3, unit]
-            )
+@numba.njit(cache=True, fastmath={"contract"})
+def _coarse_bounds(x, table, bounds):  # type: ignore[no-untyped-def]
+    """Write ``x @ table``, of `TERMS` terms: seven at a time stay in registers."""
+    for k in range(0, 14, 7):
+        a, b, c, d, e, f, g = x[k], x[k + 1], x[k + 2], x[k + 3], x[k + 4], x[k + 5], x[k + 6]
+        t, u, v, w = table[k], table[k + 1], table[k + 2], table[k + 3]
+        r, s, q = table[k + 4], table[k + 5], table[k + 6]
+        if k == 0:
+            for i in range(bounds.size):
+                bounds[i] = (
+                    a * t[i] + b * u[i] + c * v[i] + d * w[i] + e * r[i] + f * s[i] + g * q[i]
+                )
+        else:
+            for i in range(bounds.size):
+                bounds[i] += (
+                    a * t[i] + b * u[i] + c * v[i] + d * w[i] + e * r[i] + f * s[i] + g * q[i]
+                )
+
+
+@numba.njit(cache=True)
+def _least_of_groups(lanes, lowest):  # type: ignore[no-untyped-def]
+    """Write the least bound of every group, a column of ``lanes``; return its unit."""
     for group in range(lowest.size):
-        least = bounds[group * LANES]
-        for unit in range(group * LANES + 1, (group + 1) * LANES):
-            least = min(least, bounds[unit])
-        lowest[group] = least
+        lowest[group] = lanes[0, group]
+    for lane in range(1, LANES, 4):
+        for group in range(lowest.size):
+            first = min(lanes[lane, group], lanes[lane + 1, group])
+            second = min(lanes[lane + 2, group], lanes[lane + 3, group])
+            lowest[group] = min(lowest[group], min(first, second))
+    least, best = lowest[0], 0
+    for group in range(1, lowest.size):
+        least = min(least, lowest[group])
+    while lowest[best] > least:
+        best += 1
+    lane = 0
+    while lanes[lane, best] > least:
+        lane += 1
+    return best * LANES + lane
 
 
 @numba.njit(cache=True)
-def _least(bounds, lowest):  # type: ignore[no-untyped-def]
-    """Return the unit of the least bound."""
-    group = 0
-    for other in range(1, lowest.size):
-        if lowest[other] < lowest[group]:
-            group = other
-    first = group * LANES
-    for unit in range(first + 1, (group + 1) * LANES):
-        if bounds[unit] < bounds[first]:
-            first = unit
-    return first
-
-
-@numba.njit(cache=True)
-def _below(limit, bounds, lowest, units):  # type: ignore[no-untyped-def]
-    """Write the units whose bound is at most the limit, rising; return how many they are."""
+def _below(limit, lanes, lowest, units):  # type: ignore[no-untyped-def]
+    """Write the units whose bound is at most the limit; return how many they are."""
     count = 0
     for group in range(lowest.size):
         if lowest[group] <= limit:
-            for unit in range(group * LANES, (group + 1) * LANES):
-                units[count] = unit
-                count += bounds[unit] <= limit
+            unit = group * LANES
+            for lane in range(LANES):
+                units[count] = unit + lane
+                count += lanes[lane, group] <= limit
     return count
+
+
+@numba.njit(cache=True)
+def _still_below(limit, lanes, z, fine, units, bounds, count):  # type: ignore[no-untyped-def]
+    """Keep the units whose tighter bound is at most the limit, and write these bounds."""
+    kept = 0
+    for i in range(count):
+        unit = units[i]
+        bound = lanes[unit % LANES, unit // LANES] - _dot(z, fine[unit])
+        units[kept] = unit
+        bounds[kept] = bound
+        kept += bound <= limit
+    return kept
 
 
 @numba.njit(cache=True)
@@ -93,33 +116,44 @@ def collect(  # type: ignore[no-untyped-def]
 
     ``rows`` names the points; ``squared`` takes their squared distances to those prototypes (of
     equally near ones the lowest). With y the first entries of ``reduced[n]`` and z the others, no
-    squared distance is less than ``lengths[n] + y @ table[:, unit]``, nor than that less
-    ``z @ fine[unit]``: a unit for which one of them exceeds the least distance so far is not looked
-    at. The unit of the least coarse bound comes first. ``table`` has a multiple of `LANES` columns,
-    those beyond the last unit infinite. Returns how many distances were computed.
+    squared distance is less than ``lengths[n] + y @ table[:, c]``, c the column of the unit, nor
+    (where ``fine`` has columns) than that less ``z @ fine[unit]``: a unit for which one of them
+    exceeds the least distance so far is not looked at. The unit of the least coarse bound comes
+    first. The column of a unit is
+    ``unit % LANES · groups + unit // LANES``; others are infinite. Returns how many distances were
+    computed.
     """
-    coarse, computed = table.shape[0], 0
-    x = np.empty(W.shape[1], dtype=W.dtype)
-    bounds = np.empty(table.shape[1], dtype=W.dtype)
-    lowest = np.empty(bounds.size // LANES, dtype=W.dtype)
-    units = np.empty(bounds.size + 1, dtype=np.int64)
-    for n in range(rows.size):
-        _centred(points[rows[n]], centre, x)
-        _coarse_bounds(reduced[n, :coarse], table, bounds, lowest)
-        best = min(_least(bounds, lowest), W.shape[0] - 1)
-        least = _squared_distance(x, W[best])
-        first, limit = best, least - lengths[n]
-        computed += 1
-        z = reduced[n, coarse:]
-        for i in range(_below(limit, bounds, lowest, units)):
-            unit = units[i]
-            if unit != first and bounds[unit] - _dot(z, fine[unit]) <= limit:
-                distance = _squared_distance(x, W[unit])
-                computed += 1
-                if distance < least or (distance == least and unit < best):
-                    best, least = unit, distance
-                    limit = least - lengths[n]
-        _add(x, W.dtype.type(shares[n]), sums[best])
-        counts[best] += shares[n]
-        squared[n] = least
+    computed, most = 0, W.shape[0] - 1
+    X = np.empty((_ROWS, W.shape[1]), dtype=W.dtype)
+    coarse = np.empty(table.shape[1], dtype=np.float32)
+    lanes = coarse.reshape(LANES, -1)
+    lowest = np.empty(lanes.shape[1], dtype=np.float32)
+    units = np.empty(coarse.size + 1, dtype=np.int64)
+    bounds = np.full(units.size, -np.inf, dtype=np.float32)
+    for start in range(0, rows.size, _ROWS):
+        stop = min(start + _ROWS, rows.size)
+        for n in range(start, stop):
+            _centred(points[rows[n]], centre, X[n - start])
+        for n in range(start, stop):
+            x = X[n - start]
+            _coarse_bounds(reduced[n], table, coarse)
+            first = min(_least_of_groups(lanes, lowest), most)
+            best, least = first, _squared_distance(x, W[first])
+            limit = np.float32(least - lengths[n])
+            count = _below(limit, lanes, lowest, units)
+            if fine.shape[1]:
+                z = reduced[n, TERMS:]
+                count = _still_below(limit, lanes, z, fine, units, bounds, count)
+            computed += 1
+            for i in range(count):
+                unit = units[i]
+                if bounds[i] <= limit and unit != first:
+                    distance = _squared_distance(x, W[unit])
+                    computed += 1
+                    if distance < least or (distance == least and unit < best):
+                        best, least = unit, distance
+                        limit = np.float32(least - lengths[n])
+            _add(x, W.dtype.type(shares[n]), sums[best])
+            counts[best] += shares[n]
+            squared[n] = least
     return computed

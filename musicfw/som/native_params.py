@@ -95,8 +95,9 @@ class NativeParams:
         "plain",
         help="How best matching units are found: by one matrix product, or (musicfw[fast]) by a "
         "compiled loop that skips what a projection rules out, which pays in many epochs over "
-        "many points with hundreds of features. Not used in mode online, nor for sparse data and "
-        "data with missing values: they are searched plainly, and the log (level info) says so.",
+        "points with dozens of features, or hundreds. Not used in mode online, nor for sparse data "
+        "and data with missing values: they are searched plainly, and the log (level info) says "
+        "so.",
     )
     validation_share: Annotated[float, Ge(0), Lt(1)] = param(
         0.0,

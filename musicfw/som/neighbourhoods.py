@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
-from musicfw.arrays import FloatArray
+from musicfw.arrays import FloatArray, read_only
 from musicfw.lattice import Lattice
 from musicfw.som.statistics import Neighbourhood
 
@@ -51,10 +52,10 @@ class GaussianNeighbourhood:
 
     def __init__(self, lattice: Lattice, radius: float) -> None:
         self._shape = (lattice.rows, lattice.columns)
-        across, along = lattice.axis_offsets()
-        self._between_rows = gaussian_neighbourhood(across**2, radius)
+        across, along = _squared_offsets(lattice)
+        self._between_rows = gaussian_neighbourhood(across, radius)
         # By the shift of the target row against the source row: none, +1/2, −1/2.
-        self._between_columns = [gaussian_neighbourhood(x**2, radius) for x in along]
+        self._between_columns = [gaussian_neighbourhood(x, radius) for x in along]
 
     def __matmul__(self, values: FloatArray, /) -> FloatArray:
         """Return ``Σ_j h_ij values_j`` for values (M,) or (M, D)."""
@@ -72,6 +73,12 @@ class GaussianNeighbourhood:
                 smoothed[1 - parity :: 2] = shift @ cells[1 - parity :: 2]
                 result[parity::2] = self._between_rows[parity::2] @ smoothed.reshape(rows, -1)
         return result.reshape(values.shape)
+
+
+@lru_cache(maxsize=4)  # the same in every update of a training
+def _squared_offsets(lattice: Lattice) -> tuple[FloatArray, tuple[FloatArray, ...]]:
+    across, along = lattice.axis_offsets()
+    return read_only(across**2), tuple(read_only(x**2) for x in along)
 
 
 def _cut_gaussian(squared: FloatArray, radius: float) -> FloatArray:

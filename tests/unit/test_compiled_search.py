@@ -53,18 +53,19 @@ def test_without_numba_the_message_says_what_to_install(monkeypatch):
     units=st.integers(1, 70),
     rank=st.integers(1, 30),
     near=st.sampled_from([0.0, 0.3, 2.0]),
+    dimension=st.sampled_from([50, 100]),  # twelve directions, or more
     scale=st.sampled_from([2.0**-20, 1.0, 2.0**20]),
     dtype=st.sampled_from([np.float64, np.float32]),
     threads=st.integers(1, 2),
     weighted=st.booleans(),
 )
 def test_all_statistics_are_those_of_the_plain_search(
-    seed, units, rank, near, scale, dtype, threads, weighted
+    seed, units, rank, near, dimension, scale, dtype, threads, weighted
 ):
     # Multiples of one small integer: distances are exact in float32 too, and ties are ties.
     rng = np.random.default_rng(seed)
-    points = scale * np.round(low_rank(rng, 800, dimension=100, rank=rank))
-    noise = scale * np.round(near * rng.normal(size=(units, 100)))
+    points = scale * np.round(low_rank(rng, 800, dimension=dimension, rank=rank))
+    noise = scale * np.round(near * rng.normal(size=(units, dimension)))
     W = points[rng.integers(0, 800, units)] + noise
     W[rng.integers(0, units)] = W[0]
     weights = rng.integers(0, 5, 800) / 4.0 if weighted else None
@@ -78,10 +79,11 @@ def test_all_statistics_are_those_of_the_plain_search(
         assert_same(expected.statistics(rows, W), data.statistics(rows, W))
 
 
+@pytest.mark.parametrize("dimension", [50, 150])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_few_units_are_looked_at_and_of_equals_the_lowest_wins(dtype):
+def test_few_units_are_looked_at_and_of_equals_the_lowest_wins(dtype, dimension):
     rng = np.random.default_rng(0)
-    points = np.round(low_rank(rng, 900)) + 50.0
+    points = np.round(low_rank(rng, 900, dimension=dimension)) + 50.0
     data = filtered(points, dtype=dtype)
     W = points[rng.integers(0, 900, 70)] - data.centre
     W[35:] = W[:35]
@@ -89,6 +91,16 @@ def test_few_units_are_looked_at_and_of_equals_the_lowest_wins(dtype):
     assert data.prunes
     assert found.counts[35:].sum() == 0
     assert_same(plain(points, dtype=dtype).statistics(None, W), found)
+
+
+@pytest.mark.parametrize("exponent", range(-82, -66, 2))
+def test_squares_that_float32_cannot_hold_are_no_trap(exponent):
+    # The bounds are in float32: they become 0, or steps of its least number.
+    rng = np.random.default_rng(6)
+    points = 2.0**exponent * np.round(low_rank(rng, 900, dimension=50))
+    data = filtered(points)
+    W = points[rng.integers(0, 900, 70)] - data.centre
+    assert_same(plain(points).statistics(None, W), data.statistics(None, W))
 
 
 def test_points_in_the_span_of_the_directions_are_no_trap():

@@ -37,7 +37,8 @@ RUNS = {
     "batch-10": batch,
     "batch-10-float32": partial(batch, dtype="float32"),
     "batch-10-compiled": partial(batch, search="compiled"),
+    "batch-10-compiled-float32": partial(batch, search="compiled", dtype="float32"),
     "progressive": partial(train, mode="progressive"),
     "online": partial(train, mode="online"),
 }
-PREPARE = dict.fromkeys(RUNS, prepare) | {"batch-10-compiled": prepare_compiled}
+PREPARE = {name: prepare_compiled if "compiled" in name else prepare for name in RUNS}
