@@ -13,7 +13,7 @@ from musicfw.lattice import Lattice
 
 _UNITS_COMPARED = 64
 # Whose topographic errors are told at once, which costs little more than one of them.
-_UPDATES_LOOKED_AT = 32
+_UPDATES_LOOKED_AT = 16
 
 
 class History:
