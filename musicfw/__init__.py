@@ -34,6 +34,7 @@ from musicfw.lattice import Lattice
 from musicfw.plugins import PluginRecord, Registry, load_registry
 from musicfw.run import run
 from musicfw.run_result import RunResult
+from musicfw.standard_errors import standard_errors
 from musicfw.status import Status, StopReason
 from musicfw.steer import steer
 from musicfw.store import load_map, save_map
@@ -76,6 +77,7 @@ __all__ = [
     "load_registry",
     "run",
     "save_map",
+    "standard_errors",
     "steer",
     "train",
     "train_stream",

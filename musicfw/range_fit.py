@@ -140,8 +140,6 @@ def _weighted(
     centre = weights @ b / mass
     B = b - centre[:, np.newaxis, :]
     e = distances - np.einsum("nmr,nmr->nm", B, B)
-    # Parts of the prototypes outside their hull are rounding, but large ones far from the origin.
-    e += np.einsum("mr,mr->m", b, b) - system.squared_norms
     mean = np.einsum("nm,nm->n", weights, e) / mass
     target = -0.5 * (e - mean[:, np.newaxis])
     BW = (B * weights[:, :, np.newaxis]).transpose(0, 2, 1)

@@ -27,7 +27,7 @@ LAYERS = (
     {"plugins", "feature_weights"},
     {"embeddings", "fit", "training_data"},
     {"train", "invert"},
-    {"walk", "measures", "cluster_scores"},
+    {"walk", "measures", "cluster_scores", "standard_errors"},
     {"steer", "metrics", "stream", "relevance_scores"},
     {"evaluate"},
     {"sections", "store", "plot", "report_words", "spec_paths", "sklearn"},

@@ -183,6 +183,17 @@ def test_a_point_outside_the_hull_is_projected_by_the_weighted_linear_answer(see
         np.testing.assert_allclose(weighted[n], fit[:3] @ basis, rtol=0, atol=1e-11)
 
 
+def test_a_hidden_part_does_not_keep_relative_errors_from_being_seen():
+    rng = np.random.default_rng(9)
+    W = np.hstack([rng.normal(size=(60, 3)), np.zeros((60, 1))])
+    codebook = mf.Codebook(prototypes=W)
+    x = np.hstack([rng.normal(size=(100, 3)), np.full((100, 1), 0.5)])
+    distances = noisy(rng, codebook.squared_distances(x), "relative", 1e-3)
+    relative = fitted(codebook, distances, "relative").points
+    same = np.isclose(fitted(codebook, distances).points, relative, rtol=1e-12).all(axis=1)
+    assert same.mean() > 0.95
+
+
 def test_a_point_in_the_hull_of_flat_prototypes_stays_in_it():
     rng = np.random.default_rng(3)
     W = np.hstack([rng.normal(size=(30, 3)), np.full((30, 1), 7.0)])
