@@ -346,7 +346,7 @@ class WellPosedness:
             return f"{numbers}: the distances determine every point uniquely."
         missing = self.dimension - self.affine_rank - len(self.irrelevant)
         if self.irrelevant:
-            numbers += f"; {_numbered(self.irrelevant)} to no unit, distances tell nothing of them"
+            numbers += f"; {_without_say(self.irrelevant)}"
         if missing == 0:
             return f"{numbers}: all other features are determined uniquely."
         shape = (
@@ -368,10 +368,12 @@ class WellPosedness:
         )
 
 
-def _numbered(features: tuple[int, ...]) -> str:
-    """Return which features matter, in words."""
+def _without_say(features: tuple[int, ...]) -> str:
+    """Return which features matter to no unit, in words."""
     shown = ", ".join(str(k) for k in features[:8]) + (", …" if len(features) > 8 else "")
-    return f"feature {shown} matters" if len(features) == 1 else f"features {shown} matter"
+    if len(features) == 1:
+        return f"feature {shown} matters to no unit, so the distances say nothing about it"
+    return f"features {shown} matter to no unit, so the distances say nothing about them"
 
 
 def well_posedness(system: CentredSystem) -> WellPosedness:

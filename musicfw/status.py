@@ -80,7 +80,8 @@ _STOP_ADVICE = {
     ),
     StopReason.STEP_LIMIT: (
         "The steps were used up before the point's best matching unit belonged to the target. "
-        "Raise steps or the policy's rate."
+        "Raise steps or the policy's rate; where features are frozen or bounded, and more steps do "
+        "not help, scope: all may, or more active_units."
     ),
     StopReason.INTERRUPTED: "The run was interrupted; the frames so far are complete.",
     StopReason.DIVERGED: (

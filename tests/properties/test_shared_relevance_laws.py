@@ -141,7 +141,8 @@ def test_a_feature_of_weight_zero_has_no_say_and_is_not_recovered():
     assert inverted.well_posedness.irrelevant == (2,)
     assert not inverted.well_posedness.is_exact
     assert inverted.well_posedness.affine_rank == 3
-    assert "feature 2 matters to no unit" in inverted.well_posedness.message
+    told = "; feature 2 matters to no unit, so the distances say nothing about it: all other"
+    assert told in inverted.well_posedness.message
     with pytest.raises(mf.NumericalError, match=r"AMBIGUOUS.*some features matter to no unit"):
         inverted.raise_for_status()
     path = mf.steer(trained, X[:9], target=mf.Target.units([0]), policy="music")
@@ -180,6 +181,16 @@ def test_distances_of_frozen_features_count_their_relevance():
     expected = mf.steer(scaled, points[1:] * AXES, **options)
     found = mf.steer(weighted, points[1:], **options)
     np.testing.assert_allclose(expected.points / AXES, found.points, rtol=0, atol=1e-12)
+
+
+def test_several_features_without_a_say_are_told_in_the_plural():
+    X = np.random.default_rng(0).normal(size=(100, 12))
+    weights = np.r_[1.0, 1.0, np.zeros(10)]
+    report = mf.well_posedness(mf.train(X, lattice=LATTICE, feature_weights=weights))
+    assert (
+        "; features 2, 3, 4, 5, 6, 7, 8, 9, … matter to no unit, so the distances say nothing "
+        "about them: all other features are determined uniquely."
+    ) in report.message
 
 
 def test_an_estimator_takes_feature_weights():

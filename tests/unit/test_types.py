@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
+import typing
 
 import numpy as np
 import pytest
 
 import musicfw as mf
+from musicfw.control.music import MusicParams
 from musicfw.dataset import Scaling
 from musicfw.geometry import WellPosedness
 
@@ -85,6 +88,15 @@ def test_values_are_frozen(value):
 def test_every_status_and_stop_reason_has_advice_in_a_full_sentence(value):
     assert value.advice.endswith((".", "use it."))
     assert len(value.advice) > 40
+
+
+@pytest.mark.parametrize("reason", mf.StopReason)
+def test_what_the_advice_on_a_path_names_can_be_asked_for(reason):
+    values = typing.get_type_hints(MusicParams)
+    known = set(values) | set(inspect.signature(mf.steer).parameters)
+    assert set(re.findall(r"[a-z]+_[a-z]+", reason.advice)) <= known
+    for option, value in re.findall(r"(\w+): ([\w-]+)", reason.advice):
+        assert value in typing.get_args(values[option])
 
 
 # --- scaling -------------------------------------------------------------------------------------
