@@ -65,6 +65,12 @@ def train_stream(
     seed, updates, validation, missing, feature_names, **params
         As for `StreamTrainer`.
 
+    Returns
+    -------
+    TrainedMap
+        If the user interrupts the training (Ctrl-C), the map so far, with ``interrupted`` true;
+        before its first update, KeyboardInterrupt is raised.
+
     Raises
     ------
     DataError
@@ -81,10 +87,15 @@ def train_stream(
         feature_names=feature_names,
         **params,
     )
-    for chunk in chunks:
-        trainer.learn(chunk)
-        if trainer.stopped:
-            break
+    try:
+        for chunk in chunks:
+            trainer.learn(chunk)
+            if trainer.stopped:
+                break
+    except KeyboardInterrupt:
+        if not trainer.updates:
+            raise
+        return replace(trainer.snapshot(), interrupted=True)
     return trainer.snapshot()
 
 
@@ -149,6 +160,11 @@ class StreamTrainer:
         self._pending: WorkArray | None = None  # raw rows of the next update, (chunk_size, D)
         self._filled = 0
         self._state: _State | None = None  # none before the first update
+
+    @property
+    def updates(self) -> int:
+        """How many updates were made so far."""
+        return 0 if self._state is None else self._state.reached.updates
 
     @property
     def stopped(self) -> bool:

@@ -121,6 +121,35 @@ def test_rows_that_overflow_are_refused():
         mf.train_stream([(blobs(6, 30) * 1e25)], lattice=LATTICE, dtype="float32")
 
 
+@pytest.mark.parametrize(("in_an_update", "rows"), [(False, 200), (True, 256)])
+def test_an_interrupt_returns_the_map_of_all_rows_so_far(in_an_update, rows, monkeypatch):
+    def once(self, rows):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def chunks():
+        for number, chunk in enumerate(np.split(blobs(7, 400), 10)):
+            if number == 5:
+                if not in_an_update:
+                    raise KeyboardInterrupt
+                monkeypatch.setattr(mf.StreamTrainer, "_after_update", once)
+            yield chunk
+
+    options = {"lattice": LATTICE, "chunk_size": 64}
+    trained = mf.train_stream(chunks(), **options)
+    assert trained.interrupted
+    assert contents(mf.train_stream([blobs(7, 400)[:rows]], **options)) == contents(trained)
+
+
+def test_an_interrupt_before_the_first_update_is_raised():
+    def chunks():
+        yield blobs(7, 40)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mf.train_stream(chunks(), lattice=LATTICE, chunk_size=64)
+
+
 # --- what is recorded ----------------------------------------------------------------------------
 
 
