@@ -98,7 +98,8 @@ class LocalWalk:
             self._damping[rows[waiting]], taken[waiting], least=self._least
         )
         moved = np.where(taken[:, np.newaxis], there, here)
-        lost = self._lost_detail(rows, hull, distance, taken, landed, pace)
+        held_up = landed | self._is_held_up(rows, hull)
+        lost = self._lost_detail(rows, hull, distance, taken, held_up, pace)
         if self._params.max_step is not None:
             lost = _shortened(lost, self._params.max_step - _lengths(moved - here))
         moved = self._within_bounds(moved - lost)
@@ -188,6 +189,25 @@ class LocalWalk:
         nearest = hull.squared_distances[:, :chosen].min(axis=1)
         near = np.sqrt(nearest) <= _LANDED * hull.spacing
         return np.asarray(self._guide.on_last(rows) & near)
+
+    def _is_held_up(self, rows: IntArray, hull: LocalHull) -> BoolArray:
+        """Return which points would be home but for the hidden part that they carry along.
+
+        Where units measure differently it adds to some distances more than to others.
+        """
+        held = np.zeros(rows.shape, dtype=np.bool_)
+        if self._problem.codebook.relevances is None or not self._approaches:
+            return held
+        last = np.flatnonzero(self._guide.on_last(rows))
+        here, place = self._points[rows], self._points[rows] - hull.hidden
+        away = last[~self._is_home(rows, here, last)]
+        held[away] = self._is_home(rows, place, away)
+        return held
+
+    def _is_home(self, rows: IntArray, points: FloatArray, some: IntArray) -> BoolArray:
+        home = self._problem.units[self._problem.directions > 0]
+        winners = ranked(self._problem, points[some], rows[some]).argmin(axis=1)
+        return np.isin(winners, home)
 
     def _lost_detail(
         self,

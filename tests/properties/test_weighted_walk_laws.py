@@ -288,6 +288,20 @@ def test_what_a_point_carries_along_holds_it_up_at_no_waypoint():
     assert path.reached.all()
 
 
+@pytest.mark.parametrize("route", ["core", "lattice", "direct"])
+def test_nor_does_it_keep_a_point_from_arriving(route):
+    reached = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        codebook, points = drawn(seed, dimension=40, points=20)
+        relevances = rng.choice([0.05, 2.0], size=(25, 40))
+        codebook = replace(codebook, relevances=relevances)
+        target = mf.Target.units([7, 8, 12])
+        path = mf.steer(codebook, 3.0 * points, target=target, route=route)
+        reached.append(path.reached.mean())
+    assert np.mean(reached) >= 0.95
+
+
 def test_a_route_goes_by_what_units_find_relevant():
     # Two rows of three units; the middle one of the first row is far off in feature 1 only.
     W = np.array([[0, 0, 0], [1, 10, 0], [2, 0, 0], [0, 0, 1], [1, 0, 1], [2, 0, 1]], dtype=float)
