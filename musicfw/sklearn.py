@@ -158,8 +158,12 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         self._keep(trained)
         return self
 
-    def partial_fit(self, X: npt.ArrayLike, y: object = None) -> Self:
+    def partial_fit(
+        self, X: npt.ArrayLike, y: object = None, sample_weight: npt.ArrayLike | None = None
+    ) -> Self:
         """Learn the rows X, shape (n, D), after those before; y is ignored.
+
+        ``sample_weight`` (n,) tells as how many rows each counts in its update.
 
         The map depends on all rows so far and their order, not on how they were divided, bit for
         bit. `fit` begins anew, and so does the first `partial_fit` after a `fit`. ``mode``,
@@ -186,7 +190,9 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
                 feature_names=self._names(),
                 **params,
             )
-        stream.learn(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        stream.learn(X, sample_weight)
         self._stream = stream
         self._keep(stream.snapshot())
         return self

@@ -36,6 +36,7 @@ from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.reached import Reached
 from musicfw.som.schedules import chunks_of, window_memory
 from musicfw.sparse import as_csr, dense, is_sparse
+from musicfw.training_data import as_prototypes, as_weights
 from musicfw.types import TrainedMap
 
 __all__ = ["StreamTrainer", "train_stream"]
@@ -47,6 +48,7 @@ def train_stream(
     lattice: Lattice,
     seed: int = 0,
     updates: int | None = None,
+    initial: npt.ArrayLike | None = None,
     validation: npt.ArrayLike | None = None,
     missing: MissingValues = "refuse",
     feature_names: Sequence[str] | None = None,
@@ -62,7 +64,7 @@ def train_stream(
         ``validation`` has stopped the training.
     lattice : Lattice
         Where the units lie.
-    seed, updates, validation, missing, feature_names, **params
+    seed, updates, initial, validation, missing, feature_names, **params
         As for `StreamTrainer`.
 
     Returns
@@ -82,6 +84,7 @@ def train_stream(
         lattice,
         seed=seed,
         updates=updates,
+        initial=initial,
         validation=validation,
         missing=missing,
         feature_names=feature_names,
@@ -93,7 +96,7 @@ def train_stream(
             if trainer.stopped:
                 break
     except KeyboardInterrupt:
-        if not trainer.updates:
+        if not trainer.updates_made:
             raise
         return replace(trainer.snapshot(), interrupted=True)
     return trainer.snapshot()
@@ -111,6 +114,9 @@ class StreamTrainer:
     updates : int, optional
         Over how many updates of ``chunk_size`` rows the radius falls; afterwards it stays. By
         default 30, and more than 64 rows per unit.
+    initial : array_like, shape (M, D), optional
+        First prototypes, instead of those that the rows of the first update give; those of a map
+        in original units continue it (choose a small ``radius_start``).
     validation : array_like, DataFrame or sparse matrix, shape (V, D), optional
         Rows to judge the map by, which it does not learn; they stay in memory. Their quantization
         error is measured after every update, or after as many as take V rows; once ``patience``
@@ -137,6 +143,7 @@ class StreamTrainer:
         *,
         seed: int = 0,
         updates: int | None = None,
+        initial: npt.ArrayLike | None = None,
         validation: npt.ArrayLike | None = None,
         missing: MissingValues = "refuse",
         feature_names: Sequence[str] | None = None,
@@ -155,14 +162,19 @@ class StreamTrainer:
         )
         names = names_of(validation) if feature_names is None else feature_names
         self._names = None if names is None else tuple(names)
-        self._validation = None if validation is None else self._rows_to_judge_by(validation)
-        self._history = History(self._radii, lattice, held_out=validation is not None)
         self._pending: WorkArray | None = None  # raw rows of the next update, (chunk_size, D)
+        self._weights = np.ones(self.params.rows_per_chunk)  # of them
         self._filled = 0
         self._state: _State | None = None  # none before the first update
+        self._initial: FloatArray | None = None
+        self._validation = None if validation is None else self._rows_to_judge_by(validation)
+        if initial is not None:
+            columns = self._dimension
+            self._initial = as_prototypes(initial, lattice, columns=columns, names=self._names)
+        self._history = History(self._radii, lattice, held_out=validation is not None)
 
     @property
-    def updates(self) -> int:
+    def updates_made(self) -> int:
         """How many updates were made so far."""
         return 0 if self._state is None else self._state.reached.updates
 
@@ -171,18 +183,22 @@ class StreamTrainer:
         """Whether the error of ``validation`` no longer falls: rows are then ignored."""
         return self._state is not None and self._state.is_done
 
-    def learn(self, rows: npt.ArrayLike) -> None:
+    def learn(self, rows: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> None:
         """Learn rows, shape (n, D), n at least 0; float32 rows are kept as they are.
 
         An array, a frame or a sparse matrix. Once the trainer has `stopped`, nothing is learnt.
+        ``weights`` (n,) tell as how many rows each counts in its update, not negative; an update
+        has ``chunk_size`` rows whatever they are.
 
         Raises
         ------
         DataError
             For unusable rows; nothing of them is learnt.
+        UsageError
+            For unusable weights; likewise.
         """
         if is_sparse(rows):
-            self._learn_sparse(rows)
+            self._learn_sparse(rows, weights)
             return
         names = names_of(rows) if self._dimension is None and self._names is None else self._names
         matrix = self._checked(rows, name="rows", columns=self._dimension, names=names)
@@ -190,23 +206,25 @@ class StreamTrainer:
             self._names = checked_names(names, matrix.shape[1], name="feature_names")
             dtype = np.dtype(self.params.dtype or matrix.dtype)
             self._pending = np.empty((self.params.rows_per_chunk, matrix.shape[1]), dtype=dtype)
+        counts = np.ones(len(matrix)) if weights is None else as_weights(weights, rows=len(matrix))
         start = 0
         while start < matrix.shape[0] and not self.stopped:
             filled = self._filled
             taken = matrix[start : start + self._pending.shape[0] - filled]
             with np.errstate(over="ignore"):  # of float64 to float32; the update refuses it
                 self._pending[filled : filled + taken.shape[0]] = taken
+            self._weights[filled : filled + len(taken)] = counts[start : start + len(taken)]
             self._filled += taken.shape[0]
             start += taken.shape[0]
             if self._filled == self._pending.shape[0]:
-                self._state = self._after_update(self._pending)
+                self._state = self._after_update(self._pending, self._weights)
                 self._filled = 0
 
     @property
     def _dimension(self) -> int | None:
         """Number of features D, once it is known."""
-        known = self._validation if self._pending is None else self._pending
-        return None if known is None else int(known.shape[1])
+        known = (self._pending, self._validation, self._initial)
+        return next((int(each.shape[1]) for each in known if each is not None), None)
 
     def _checked(
         self, rows: npt.ArrayLike, *, name: str, columns: int | None, names: Sequence[str] | None
@@ -234,11 +252,14 @@ class StreamTrainer:
             raise DataError("validation: expected at least one row to judge by, got none")
         return rows
 
-    def _learn_sparse(self, rows: Any) -> None:
+    def _learn_sparse(self, rows: Any, weights: npt.ArrayLike | None) -> None:
         """Learn a sparse matrix, no more than an update's rows of which become dense at a time."""
         matrix = as_csr(rows, name="rows", columns=self._dimension, keep_float32=True)
-        for start in range(0, matrix.shape[0], self.params.rows_per_chunk):
-            self.learn(dense(matrix[start : start + self.params.rows_per_chunk]))
+        count = matrix.shape[0]
+        counts = None if weights is None else as_weights(weights, rows=count)
+        for start in range(0, count, self.params.rows_per_chunk):
+            here = slice(start, start + self.params.rows_per_chunk)
+            self.learn(dense(matrix[here]), None if counts is None else counts[here])
 
     def snapshot(self) -> TrainedMap:
         """Return the map after all rows so far, those of an update not yet full among them.
@@ -260,7 +281,8 @@ class StreamTrainer:
         state = self._state
         if self._pending is not None and self._filled > (state is None):
             # What this adds to the history is written over by the full update.
-            state = self._after_update(self._pending[: self._filled])
+            here = slice(self._filled)
+            state = self._after_update(self._pending[here], self._weights[here])
         if state is None:
             raise DataError(
                 f"rows: expected at least 2 to train on, got {self._filled}; learn more before a "
@@ -276,11 +298,12 @@ class StreamTrainer:
             history=self._history.until(state.reached.updates),
         )
 
-    def _after_update(self, rows: WorkArray) -> _State:
-        """Return the state after an update from some rows."""
-        state = self._state or self._first_state(rows)
+    def _after_update(self, rows: WorkArray, counts: FloatArray) -> _State:
+        """Return the state after an update from some rows, with as how many each counts."""
+        weights = None if (counts == 1.0).all() else counts
+        state = self._state or self._first_state(rows, weights)
         before, step = state.reached, state.reached.updates
-        points = self._about(state.centre, rows, dtype=rows.dtype)
+        points = self._about(state.centre, rows, dtype=rows.dtype, weights=weights)
         fresh = points.statistics(None, before.prototypes)
         best_two = points.best_two(None, before.prototypes)
         self._history.note_errors(step, fresh.quantization_error, best_two)
@@ -290,11 +313,18 @@ class StreamTrainer:
         after = before.after(fresh, H, memory=memory, history=self._history, judge=state.judge)
         return replace(state, reached=after)
 
-    def _about(self, centre: FloatArray, rows: Any, *, dtype: npt.DTypeLike) -> CentredPoints:
-        size = self.params.rows_per_chunk
-        return CentredPoints(rows, centre, dtype, size, missing=self._missing)
+    def _about(
+        self,
+        centre: FloatArray,
+        rows: Any,
+        *,
+        dtype: npt.DTypeLike,
+        weights: FloatArray | None = None,
+    ) -> CentredPoints:
+        size, missing = self.params.rows_per_chunk, self._missing
+        return CentredPoints(rows, centre, dtype, size, weights=weights, missing=missing)
 
-    def _first_state(self, rows: WorkArray) -> _State:
+    def _first_state(self, rows: WorkArray, weights: FloatArray | None) -> _State:
         if self._missing:
             unknown = np.flatnonzero(np.isnan(known_range(rows)[0]))
             if unknown.size:
@@ -304,8 +334,11 @@ class StreamTrainer:
                     f"raise chunk_size, or leave the column out"
                 )
         rng, name = np.random.default_rng(self.seed), self.params.initialization
-        seen = overview(rows, rng=rng)
-        first = first_prototypes(rows, seen, self.lattice, name=name, rng=rng)
+        seen = overview(rows, rng=rng, weights=weights)
+        if self._initial is None:
+            first = first_prototypes(rows, seen, self.lattice, name=name, rng=rng)
+        else:
+            first = self._initial - seen.centre
         judge = None
         if self._validation is not None:
             judge = Judge(

@@ -14,7 +14,6 @@ from musicfw.api import BackendFactory, Embedding, RawMap, TrainingProblem
 from musicfw.arrays import (
     FloatArray,
     IntArray,
-    as_matrix,
     read_only,
 )
 from musicfw.codebook import Codebook
@@ -37,7 +36,7 @@ from musicfw.som.clusters import cluster_units
 from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import labels_of_units
 from musicfw.sparse import is_sparse, read_only_csr
-from musicfw.training_data import TrainingData, training_data
+from musicfw.training_data import TrainingData, as_weights, training_data
 from musicfw.types import TrainedMap
 
 
@@ -252,11 +251,9 @@ def _weights(weights: npt.ArrayLike, count: int, chosen: Provided) -> FloatArray
             f"weights: the backend {chosen.factory.name!r} takes none; leave them out, or use the "
             f"backend 'native'"
         )
-    column = as_matrix(np.reshape(np.asarray(weights), (-1, 1)), name="weights")[:, 0]
-    if column.shape != (count,):
-        raise UsageError(f"weights: expected {count}, one per row of X, got {column.size}")
-    if (column < 0.0).any() or not column.any():
-        raise UsageError("weights: expected numbers of at least 0, and one above 0 at least")
+    column = as_weights(weights, rows=count)
+    if not column.any():
+        raise UsageError("weights: expected one above 0 at least, they are all 0")
     return read_only(column)
 
 

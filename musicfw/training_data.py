@@ -20,7 +20,7 @@ from musicfw.plugins import Provided
 from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.sparse import columns_divided, is_sparse
 
-__all__ = ["TrainingData", "training_data"]
+__all__ = ["TrainingData", "as_prototypes", "as_weights", "training_data"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,12 +56,7 @@ class TrainingData:
     ) -> FloatArray:
         """Return prototypes (M, D) that were given in original units in the backend's axes."""
         dimension = self.scaling.offset.shape[0]
-        prototypes = as_matrix(initial, name="initial", columns=dimension, column_names=names)
-        if prototypes.shape[0] != lattice.units:
-            raise UsageError(
-                f"initial: expected {lattice.units} rows, one prototype per unit of the lattice, "
-                f"got {prototypes.shape[0]}"
-            )
+        prototypes = as_prototypes(initial, lattice, columns=dimension, names=names)
         scaled = self.scaling.to_map(prototypes) + self.shift
         return read_only(scaled if self.importance is None else scaled * np.sqrt(self.importance))
 
@@ -72,6 +67,29 @@ class TrainingData:
         if is_sparse(self.scaled):
             raw = replace(raw, prototypes=raw.prototypes - self.shift)
         return raw
+
+
+def as_prototypes(
+    initial: npt.ArrayLike, lattice: Lattice, *, columns: int | None, names: Sequence[str] | None
+) -> FloatArray:
+    """Return first prototypes (M, D) that were given; refuse another number of them."""
+    prototypes = as_matrix(initial, name="initial", columns=columns, column_names=names)
+    if prototypes.shape[0] != lattice.units:
+        raise UsageError(
+            f"initial: expected {lattice.units} rows, one prototype per unit of the lattice, "
+            f"got {prototypes.shape[0]}"
+        )
+    return prototypes
+
+
+def as_weights(weights: npt.ArrayLike, *, rows: int) -> FloatArray:
+    """Return as how many rows each row counts, shape (rows,); refuse what is negative."""
+    column = as_matrix(np.reshape(np.asarray(weights), (-1, 1)), name="weights")[:, 0]
+    if column.shape != (rows,):
+        raise UsageError(f"weights: expected {rows}, one per row, got {column.size}")
+    if (column < 0.0).any():
+        raise UsageError("weights: expected numbers of at least 0, got a negative one")
+    return column
 
 
 def training_data(

@@ -68,6 +68,19 @@ def test_how_partial_fit_is_called_changes_no_bit():
     assert whole.prototypes_.tobytes() == parts.prototypes_.tobytes()
 
 
+def test_partial_fit_takes_weights_as_a_stream_does():
+    X = load_digits().data
+    weights = np.random.default_rng(0).integers(0, 3, len(X))
+    som = SOM(5, 5, chunk_size=200, random_state=0)
+    for rows in np.array_split(np.arange(len(X)), 7):
+        som.partial_fit(X[rows], sample_weight=weights[rows])
+    trainer = mf.StreamTrainer(mf.Lattice(rows=5, columns=5), chunk_size=200, seed=0)
+    trainer.learn(X, weights)
+    np.testing.assert_array_equal(trainer.snapshot().codebook.prototypes, som.prototypes_)
+    with pytest.raises(ValueError, match="sample_weight"):
+        som.partial_fit(X[:10], sample_weight=np.ones(3))
+
+
 def test_fit_begins_anew_after_partial_fit():
     X = np.random.default_rng(0).normal(size=(300, 4))
     som = SOM(random_state=0).partial_fit(X + 5)

@@ -123,7 +123,7 @@ def test_rows_that_overflow_are_refused():
 
 @pytest.mark.parametrize(("in_an_update", "rows"), [(False, 200), (True, 256)])
 def test_an_interrupt_returns_the_map_of_all_rows_so_far(in_an_update, rows, monkeypatch):
-    def once(self, rows):
+    def once(self, *update):
         monkeypatch.undo()
         raise KeyboardInterrupt
 
@@ -148,6 +148,115 @@ def test_an_interrupt_before_the_first_update_is_raised():
 
     with pytest.raises(KeyboardInterrupt):
         mf.train_stream(chunks(), lattice=LATTICE, chunk_size=64)
+
+
+# --- weights and first prototypes ----------------------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None)
+@given(cuts=st.lists(st.integers(0, 300), max_size=5), weighted=st.booleans())
+def test_how_weighted_rows_are_chunked_changes_no_bit(cuts, weighted):
+    points = blobs(8, 300)
+    weights = np.random.default_rng(0).integers(0, 3, 300) if weighted else np.ones(300)
+    whole = mf.StreamTrainer(LATTICE, chunk_size=64)
+    whole.learn(points, weights if weighted else None)
+    trainer = mf.StreamTrainer(LATTICE, chunk_size=64)
+    for rows in np.split(np.arange(300), sorted(cuts)):
+        trainer.learn(points[rows], weights[rows])
+    assert contents(whole.snapshot()) == contents(trainer.snapshot())
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_weight_is_a_number_of_copies_within_an_update(sparse):
+    import scipy.sparse
+
+    points = np.maximum(blobs(9, 120), 0.0)
+    times = np.random.default_rng(1).integers(0, 4, 120)
+    # The centre of the first update is the same, and so is all that follows, but for the order of
+    # sums over rows and units.
+    options = {"initial": blobs(11, 30), "chunk_size": 500}
+    trainer = mf.StreamTrainer(LATTICE, **options)
+    trainer.learn(scipy.sparse.csr_array(points) if sparse else points, times)
+    expected = mf.train_stream([np.repeat(points, times, axis=0)], lattice=LATTICE, **options)
+    found = trainer.snapshot()
+    bound = 4 * (times.sum() + LATTICE.units) * EPS * points.max()
+    np.testing.assert_allclose(
+        expected.codebook.prototypes, found.codebook.prototypes, rtol=0, atol=bound
+    )
+    error = expected.history["quantization_error"]
+    # Roots of squares that round to a dozen eps of |x|² < 1000, at distances above 0.1.
+    assert found.history["quantization_error"] == pytest.approx(error, abs=12 * EPS * 1000 / 0.2)
+
+
+@pytest.mark.parametrize("updates", [1, 30])
+def test_rows_of_weight_nothing_leave_the_map_as_it_is(updates):
+    trainer = mf.StreamTrainer(LATTICE, chunk_size=64, radius_start=1.0)
+    points = blobs(8, 64 * updates)
+    trainer.learn(points)
+    before = trainer.snapshot().codebook.prototypes
+    trainer.learn(blobs(9, 64), np.zeros(64))
+    after = trainer.snapshot()
+    # The same sums and counts, faded alike: quotients of sums over the units.
+    bound = 4 * LATTICE.units * EPS * np.abs(points).max()
+    np.testing.assert_allclose(before, after.codebook.prototypes, rtol=0, atol=bound)
+    assert after.history["quantization_error"][updates] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(3), "weights: expected 40, one per row, got 3"),
+        (np.r_[-1.0, np.ones(39)], "weights: expected numbers of at least 0, got a negative one"),
+        (np.r_[np.nan, np.ones(39)], "weights: row 0, column 0 holds nan"),
+    ],
+)
+def test_weights_that_count_nothing_are_refused_and_the_rows_not_learnt(weights, message):
+    trainer = mf.StreamTrainer(LATTICE, chunk_size=8)
+    with pytest.raises(UsageError, match=message):
+        trainer.learn(blobs(8, 40), weights)
+    assert trainer.updates_made == 0
+
+
+def test_a_stream_of_one_update_is_a_batch_epoch_from_the_same_prototypes():
+    points, first = blobs(10, 500), blobs(11, 30)
+    streamed = mf.train_stream(
+        np.array_split(points, 7), lattice=LATTICE, initial=first, updates=1, radius_end=0.8
+    )
+    batch = mf.train(points, lattice=LATTICE, initial=first, mode="batch", radius_decay=[0.8])
+    np.testing.assert_array_equal(batch.codebook.prototypes, streamed.codebook.prototypes)
+
+
+def test_a_map_goes_on_learning_from_where_it_was():
+    points = blobs(12, 2000)
+    before = mf.train(points[:1000], lattice=LATTICE)
+    after = mf.train_stream(
+        [points[1000:]],
+        lattice=LATTICE,
+        chunk_size=100,
+        initial=before.codebook.prototypes,
+        radius_start=1.0,
+    )
+    expected = quantization_error(before.codebook, points[1000:1100])
+    found = after.history["quantization_error"][0]
+    # Roots of squares that round to a dozen eps of |x|² < 1000, at distances above 0.1.
+    assert found == pytest.approx(expected, abs=12 * EPS * 1000 / 0.2)
+
+
+@pytest.mark.parametrize(
+    ("initial", "message"),
+    [
+        (np.zeros((3, 5)), "initial: expected 30 rows, one prototype per unit of the lattice, got"),
+        (np.full((30, 5), np.inf), "initial: row 0, column 0 holds inf"),
+    ],
+)
+def test_first_prototypes_that_do_not_fit_are_refused(initial, message):
+    with pytest.raises(UsageError, match=message):
+        mf.StreamTrainer(LATTICE, initial=initial)
+
+
+def test_first_prototypes_say_how_many_features_there_are():
+    with pytest.raises(DataError, match="rows: expected 2 columns, got 5"):
+        mf.train_stream([blobs(8, 40)], lattice=LATTICE, initial=np.zeros((30, 2)))
 
 
 # --- what is recorded ----------------------------------------------------------------------------

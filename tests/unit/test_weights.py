@@ -58,9 +58,9 @@ def test_scaling_all_weights_changes_nothing_beyond_rounding():
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1.0, 2.0], "weights: expected 30, one per row of X, got 2"),
+        ([1.0, 2.0], "weights: expected 30, one per row, got 2"),
         (np.full(30, -1.0), "weights: expected numbers of at least 0"),
-        (np.zeros(30), "and one above 0 at least"),
+        (np.zeros(30), "weights: expected one above 0 at least, they are all 0"),
     ],
 )
 def test_wrong_weights_are_refused(weights, message):
