@@ -29,7 +29,7 @@ _BUG = 70
 _INTERRUPTED = 130
 # A bar appears only for what takes longer than this.
 _PATIENCE_S = 1.0
-
+_PATH = click.Path(path_type=Path)
 _NO_PLUGIN = click.option(
     "--no-plugin",
     "no_plugin",
@@ -44,7 +44,7 @@ _SET = click.option(
     metavar="PATH=VALUE",
     help="Override a setting, for instance map.with.epochs=5; may be repeated.",
 )
-_SPEC = click.argument("spec", type=click.Path(path_type=Path))
+_SPEC = click.argument("spec", type=_PATH)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,7 +59,7 @@ def cli() -> None:
 
 @cli.command()
 @_SPEC
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory (default: runs/NAME).")
+@click.option("--out", type=_PATH, help="Run directory (default: runs/NAME).")
 @_SET
 @click.option("--resume", is_flag=True, help="Continue the unfinished run in OUT.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any result is unusable.")
@@ -161,7 +161,7 @@ def schema(no_plugin: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@click.argument("path", metavar="RUN_DIR|MAP.npz", type=click.Path(path_type=Path))
+@click.argument("path", metavar="RUN_DIR|MAP.npz", type=_PATH)
 def show(path: Path) -> None:
     """Describe a run directory or a map file."""
     from musicfw.invert import well_posedness
@@ -185,19 +185,19 @@ def show(path: Path) -> None:
 
 
 @cli.command()
-@click.argument("map_path", metavar="RUN_DIR|MAP.npz", type=click.Path(path_type=Path))
-@click.argument("activations", metavar="ACTIVATIONS.npy", type=click.Path(path_type=Path))
+@click.argument("map_path", metavar="RUN_DIR|MAP.npz", type=_PATH)
+@click.argument("activations", metavar="ACTIVATIONS.npy", type=_PATH)
 @click.option("--solver", default="exact", show_default=True, help="Name of a solver.")
 @click.option("--with", "params", multiple=True, metavar="NAME=VALUE", help="Option of the solver.")
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Points, as .npy (N, D)."
-)
+@click.option("--tolerance", default=1e-6, show_default=True, help="Residual that counts as none.")
+@click.option("--out", required=True, type=_PATH, help="Points, as .npy (N, D).")
 @_NO_PLUGIN
 def invert(
     map_path: Path,
     activations: Path,
     solver: str,
     params: tuple[str, ...],
+    tolerance: float,
     out: Path,
     no_plugin: tuple[str, ...],
 ) -> None:
@@ -210,6 +210,7 @@ def invert(
         load_array(activations),
         solver=solver,
         registry=load_registry(block=no_plugin),
+        tolerance=tolerance,
         **_keywords(params, SolverFactory),
     )
     save_array(out, inversion.points)
@@ -221,8 +222,8 @@ def invert(
 
 
 @cli.command()
-@click.argument("map_path", metavar="RUN_DIR|MAP.npz", type=click.Path(path_type=Path))
-@click.argument("points", metavar="POINTS.npy", type=click.Path(path_type=Path))
+@click.argument("map_path", metavar="RUN_DIR|MAP.npz", type=_PATH)
+@click.argument("points", metavar="POINTS.npy", type=_PATH)
 @click.option(
     "--target",
     required=True,
@@ -239,7 +240,7 @@ def invert(
     type=click.Choice(["settled", "arrived"]),
     help="When a point stops.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Trajectory, as .npz.")
+@click.option("--out", required=True, type=_PATH, help="Trajectory, as .npz.")
 @_NO_PLUGIN
 def steer(
     map_path: Path,

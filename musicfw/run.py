@@ -236,6 +236,7 @@ class _Run:
                 distances,
                 solver=section.use,
                 registry=self.registry,
+                tolerance=section.tolerance,
                 **params_to_tree(section.with_),
             )
 

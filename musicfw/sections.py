@@ -87,6 +87,9 @@ class InvertSpec:
     noise: Annotated[float, Ge(0)] = param(
         0.0, help="Relative noise that is added to the distances first."
     )
+    tolerance: Annotated[float, Ge(0)] = param(
+        1e-6, help="Relative residual up to which distances count as those of a point."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

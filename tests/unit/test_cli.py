@@ -289,6 +289,9 @@ def test_invert_recovers_points_from_a_file_of_distances(call, run_directory, tm
     assert call("invert", run_directory, tmp_path / "d.npy", *words)[0] == 0
     expected = mf.invert(trained, distances, solver="ridge", alpha=10.0, prior="winner").points
     np.testing.assert_array_equal(np.load(out), expected)
+    words = ("--solver", "ridge", "--with", "alpha=1e1", "--tolerance", "10", "--out", out)
+    _, printed, _ = call("invert", run_directory, tmp_path / "d.npy", *words)
+    assert printed.startswith("5 points (4 EXACT, 1 INVALID_INPUT)")
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,20 @@ def test_solvers_with_the_same_noise_level_get_the_same_noise(tmp_path):
     assert (found["a"].points != found["c"].points).any()
 
 
+def test_noise_within_the_tolerance_of_a_section_counts_as_none(tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        SPEC.split("invert:")[0]
+        + "invert:\n  - {id: a, use: maximum-likelihood, noise: 0.001}\n"
+        + "  - {id: b, use: maximum-likelihood, noise: 0.001, tolerance: 0.01}\n",
+        encoding="utf-8",
+    )
+    found = mf.run(spec, out=tmp_path / "out").inversions
+    np.testing.assert_array_equal(found["a"].points, found["b"].points)
+    assert (found["a"].status == mf.Status.INCONSISTENT).all()
+    assert (found["b"].status == mf.Status.EXACT).all()
+
+
 def test_every_use_of_randomness_has_a_stream_of_its_own(tmp_path):
     spec = tmp_path / "spec.yaml"
     spec.write_text(
