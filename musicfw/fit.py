@@ -18,7 +18,7 @@ from musicfw.params import params_to_tree
 from musicfw.plugins import Provided
 from musicfw.sparse import arrays_of
 
-__all__ = ["fit", "fit_kept"]
+__all__ = ["fit", "fit_kept", "relevant_versions"]
 
 
 def fit(chosen: Provided, params: Any, problem: TrainingProblem) -> RawMap:
@@ -84,10 +84,14 @@ def fit_kept(
     facts["lattice"] = problem.lattice.to_json()
     points = arrays_of(problem.points)
     same = fingerprint(*points, problem.initial, problem.weights, **facts)
-    # Later numpy may draw other permutations.
-    versions = {name: installed_version(name) for name in ("musicfw", "numpy")}
-    versions[chosen.record.distribution] = chosen.record.version
+    versions = relevant_versions() | {chosen.record.distribution: chosen.record.version}
     kept = FileCheckpoint(path, fingerprint=same, versions=versions, every_s=every_s)
     raw = fit(chosen, params, replace(problem, checkpoint=kept))
     kept.keep() if raw.interrupted else kept.remove()
     return raw
+
+
+def relevant_versions() -> dict[str, str]:
+    """Return the versions that the numbers of every training depend on."""
+    # Later numpy may draw other permutations.
+    return {name: installed_version(name) for name in ("musicfw", "numpy")}

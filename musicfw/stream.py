@@ -11,32 +11,19 @@ No row comes twice, so there are no epochs: what is recorded, and judged, is eac
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, WorkArray, as_matrix, known_range, refuse_unknown_rows
-from musicfw.codebook import Codebook
-from musicfw.dataset import Scaling, checked_names
-from musicfw.errors import DataError, UsageError
-from musicfw.frames import names_of
+from musicfw.checkpoint import FileCheckpoint
+from musicfw.errors import UsageError
+from musicfw.fit import relevant_versions
 from musicfw.lattice import Lattice
-from musicfw.missing import MissingValues, keeps_gaps
-from musicfw.params import params_from_keywords, params_to_tree
-from musicfw.som.centred_points import CentredPoints
-from musicfw.som.early_stopping import Judge
-from musicfw.som.history import History
-from musicfw.som.initialization import first_prototypes, overview
-from musicfw.som.native import NATIVE
-from musicfw.som.native_params import NativeParams, radius_schedule
-from musicfw.som.neighbourhoods import neighbourhood
-from musicfw.som.reached import Reached
-from musicfw.som.schedules import chunks_of, window_memory
-from musicfw.sparse import as_csr, dense, is_sparse
-from musicfw.training_data import as_prototypes, as_weights
+from musicfw.missing import MissingValues
+from musicfw.stream_trainer import StreamTrainer
 from musicfw.types import TrainedMap
 
 __all__ = ["StreamTrainer", "train_stream"]
@@ -52,6 +39,8 @@ def train_stream(
     validation: npt.ArrayLike | None = None,
     missing: MissingValues = "refuse",
     feature_names: Sequence[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every_s: float = 30.0,
     **params: Any,
 ) -> TrainedMap:
     """Train a map in one pass over chunks of rows, in the memory of one chunk.
@@ -66,6 +55,10 @@ def train_stream(
         Where the units lie.
     seed, updates, initial, validation, missing, feature_names, **params
         As for `StreamTrainer`.
+    checkpoint, checkpoint_every_s
+        As for `musicfw.train`. The same call goes on from the file; the chunks have to come again
+        from the first, and rows that were learnt are passed over. Of them the first update's and
+        the last are compared with what is kept.
 
     Returns
     -------
@@ -78,7 +71,7 @@ def train_stream(
     DataError
         For unusable rows, and fewer than two of them.
     UsageError
-        For wrong params.
+        For wrong params, and for a checkpoint of another training.
     """
     trainer = StreamTrainer(
         lattice,
@@ -90,295 +83,51 @@ def train_stream(
         feature_names=feature_names,
         **params,
     )
+    kept = None
+    if checkpoint is not None:
+        kept = _file(trainer, checkpoint, every_s=checkpoint_every_s)
+    interrupted = _learn_all(trainer, chunks, kept)
+    if trainer.is_replaying and not trainer.stopped:
+        raise UsageError(
+            f"checkpoint: {checkpoint} has learnt more rows than there are; give the same chunks, "
+            f"from the first"
+        )
+    trained = replace(trainer.snapshot(), interrupted=interrupted)
+    if kept is not None:
+        kept.keep() if interrupted else kept.remove()
+    return trained
+
+
+def _learn_all(
+    trainer: StreamTrainer, chunks: Iterable[npt.ArrayLike], kept: FileCheckpoint | None
+) -> bool:
+    """Learn chunk after chunk; return whether the user has interrupted it."""
     try:
         for chunk in chunks:
             trainer.learn(chunk)
             if trainer.stopped:
                 break
+            _offer(trainer, kept)
     except KeyboardInterrupt:
-        if not trainer.updates_made:
+        if not trainer.updates_made or trainer.is_replaying:
             raise
-        return replace(trainer.snapshot(), interrupted=True)
-    return trainer.snapshot()
+        _offer(trainer, kept)
+        return True
+    return False
 
 
-class StreamTrainer:
-    """A map that learns rows as they come.
-
-    Parameters
-    ----------
-    lattice : Lattice
-        Where the units lie.
-    seed : int
-        The same rows in the same order, params and seed give the same map, byte for byte.
-    updates : int, optional
-        Over how many updates of ``chunk_size`` rows the radius falls; afterwards it stays. By
-        default 30, and more than 64 rows per unit.
-    initial : array_like, shape (M, D), optional
-        First prototypes, instead of those that the rows of the first update give; those of a map
-        in original units continue it (choose a small ``radius_start``).
-    validation : array_like, DataFrame or sparse matrix, shape (V, D), optional
-        Rows to judge the map by, which it does not learn; they stay in memory. Their quantization
-        error is measured after every update, or after as many as take V rows; once ``patience``
-        measurements in a row are no improvement by ``tolerance``, the trainer has stopped.
-    missing : {"refuse", "keep"}
-        What NaN in a row is, as in `musicfw.train`; every feature has to be known in some of the
-        rows of the first update.
-    feature_names : sequence of str, optional
-        Names of the features; by default those of the first frame, ``validation`` or learnt. They
-        are the columns taken of every frame.
-    **params
-        Those of the backend ``native`` in mode ``minibatch`` but ``epochs``, ``full_epochs`` and
-        ``validation_share``.
-
-    Raises
-    ------
-    UsageError
-        For wrong params.
-    """
-
-    def __init__(
-        self,
-        lattice: Lattice,
-        *,
-        seed: int = 0,
-        updates: int | None = None,
-        initial: npt.ArrayLike | None = None,
-        validation: npt.ArrayLike | None = None,
-        missing: MissingValues = "refuse",
-        feature_names: Sequence[str] | None = None,
-        **params: Any,
-    ) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
-        self.lattice, self.seed = lattice, int(seed)
-        self._missing = keeps_gaps(missing)
-        self.params: NativeParams = params_from_keywords(NATIVE, params)
-        _check(self.params, updates)
-        self._radii = radius_schedule(
-            self.params,
-            lattice,
-            updates=updates or self.params.updates(points=2**62, units=lattice.units),
-        )
-        names = names_of(validation) if feature_names is None else feature_names
-        self._names = None if names is None else tuple(names)
-        self._pending: WorkArray | None = None  # raw rows of the next update, (chunk_size, D)
-        self._weights = np.ones(self.params.rows_per_chunk)  # of them
-        self._filled = 0
-        self._state: _State | None = None  # none before the first update
-        self._initial: FloatArray | None = None
-        self._validation = None if validation is None else self._rows_to_judge_by(validation)
-        if initial is not None:
-            columns = self._dimension
-            self._initial = as_prototypes(initial, lattice, columns=columns, names=self._names)
-        self._history = History(self._radii, lattice, held_out=validation is not None)
-
-    @property
-    def updates_made(self) -> int:
-        """How many updates were made so far."""
-        return 0 if self._state is None else self._state.reached.updates
-
-    @property
-    def stopped(self) -> bool:
-        """Whether the error of ``validation`` no longer falls: rows are then ignored."""
-        return self._state is not None and self._state.is_done
-
-    def learn(self, rows: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> None:
-        """Learn rows, shape (n, D), n at least 0; float32 rows are kept as they are.
-
-        An array, a frame or a sparse matrix. Once the trainer has `stopped`, nothing is learnt.
-        ``weights`` (n,) tell as how many rows each counts in its update, not negative; an update
-        has ``chunk_size`` rows whatever they are.
-
-        Raises
-        ------
-        DataError
-            For unusable rows; nothing of them is learnt.
-        UsageError
-            For unusable weights; likewise.
-        """
-        if is_sparse(rows):
-            self._learn_sparse(rows, weights)
-            return
-        names = names_of(rows) if self._dimension is None and self._names is None else self._names
-        matrix = self._checked(rows, name="rows", columns=self._dimension, names=names)
-        if self._pending is None:
-            self._names = checked_names(names, matrix.shape[1], name="feature_names")
-            dtype = np.dtype(self.params.dtype or matrix.dtype)
-            self._pending = np.empty((self.params.rows_per_chunk, matrix.shape[1]), dtype=dtype)
-        counts = np.ones(len(matrix)) if weights is None else as_weights(weights, rows=len(matrix))
-        start = 0
-        while start < matrix.shape[0] and not self.stopped:
-            filled = self._filled
-            taken = matrix[start : start + self._pending.shape[0] - filled]
-            with np.errstate(over="ignore"):  # of float64 to float32; the update refuses it
-                self._pending[filled : filled + taken.shape[0]] = taken
-            self._weights[filled : filled + len(taken)] = counts[start : start + len(taken)]
-            self._filled += taken.shape[0]
-            start += taken.shape[0]
-            if self._filled == self._pending.shape[0]:
-                self._state = self._after_update(self._pending, self._weights)
-                self._filled = 0
-
-    @property
-    def _dimension(self) -> int | None:
-        """Number of features D, once it is known."""
-        known = (self._pending, self._validation, self._initial)
-        return next((int(each.shape[1]) for each in known if each is not None), None)
-
-    def _checked(
-        self, rows: npt.ArrayLike, *, name: str, columns: int | None, names: Sequence[str] | None
-    ) -> WorkArray:
-        matrix: WorkArray = as_matrix(
-            rows,
-            name=name,
-            columns=columns,
-            column_names=names,
-            missing=self._missing,
-            keep_float32=True,
-            gap_advice="remove or impute those rows, or learn with missing='keep'",
-        )
-        if self._missing:
-            refuse_unknown_rows(matrix, name=name)
-        return matrix
-
-    def _rows_to_judge_by(self, validation: npt.ArrayLike) -> Any:
-        """Return the validation rows, checked, as an array or a CSR array."""
-        if is_sparse(validation):
-            rows = as_csr(validation, name="validation", keep_float32=True)
-        else:
-            rows = self._checked(validation, name="validation", columns=None, names=self._names)
-        if rows.shape[0] == 0:
-            raise DataError("validation: expected at least one row to judge by, got none")
-        return rows
-
-    def _learn_sparse(self, rows: Any, weights: npt.ArrayLike | None) -> None:
-        """Learn a sparse matrix, no more than an update's rows of which become dense at a time."""
-        matrix = as_csr(rows, name="rows", columns=self._dimension, keep_float32=True)
-        count = matrix.shape[0]
-        counts = None if weights is None else as_weights(weights, rows=count)
-        for start in range(0, count, self.params.rows_per_chunk):
-            here = slice(start, start + self.params.rows_per_chunk)
-            self.learn(dense(matrix[here]), None if counts is None else counts[here])
-
-    def snapshot(self) -> TrainedMap:
-        """Return the map after all rows so far, those of an update not yet full among them.
-
-        With ``validation`` it is the one with the least error on it, of those that were measured.
-        The trainer itself is not changed: what it learns later does not depend on snapshots.
-
-        The history has one entry per update, of at most 64 bytes: its ``radius``; ``change``, the
-        root mean square distance it moved the prototypes (at most 64, spread evenly); the
-        ``quantization_error`` of its rows just before they were learnt, and the
-        ``topographic_error`` of the first 64 of them. With ``validation`` there is
-        ``held_out_quantization_error`` after it too, NaN where that was not measured.
-
-        Raises
-        ------
-        DataError
-            If fewer than two rows have come.
-        """
-        state = self._state
-        if self._pending is not None and self._filled > (state is None):
-            # What this adds to the history is written over by the full update.
-            here = slice(self._filled)
-            state = self._after_update(self._pending[here], self._weights[here])
-        if state is None:
-            raise DataError(
-                f"rows: expected at least 2 to train on, got {self._filled}; learn more before a "
-                f"snapshot"
-            )
-        return TrainedMap(
-            codebook=Codebook(prototypes=state.reached.best + state.centre, lattice=self.lattice),
-            scaling=Scaling.identity(state.centre.size),
-            backend=NATIVE.name,
-            params=params_to_tree(self.params),
-            seed=self.seed,
-            feature_names=self._names,
-            history=self._history.until(state.reached.updates),
-        )
-
-    def _after_update(self, rows: WorkArray, counts: FloatArray) -> _State:
-        """Return the state after an update from some rows, with as how many each counts."""
-        weights = None if (counts == 1.0).all() else counts
-        state = self._state or self._first_state(rows, weights)
-        before, step = state.reached, state.reached.updates
-        points = self._about(state.centre, rows, dtype=rows.dtype, weights=weights)
-        fresh = points.statistics(None, before.prototypes)
-        best_two = points.best_two(None, before.prototypes)
-        self._history.note_errors(step, fresh.quantization_error, best_two)
-        radius = float(self._radii[min(step, self._radii.size - 1)])
-        H = neighbourhood(self.lattice, radius, name=self.params.neighborhood)
-        memory = window_memory(step)
-        after = before.after(fresh, H, memory=memory, history=self._history, judge=state.judge)
-        return replace(state, reached=after)
-
-    def _about(
-        self,
-        centre: FloatArray,
-        rows: Any,
-        *,
-        dtype: npt.DTypeLike,
-        weights: FloatArray | None = None,
-    ) -> CentredPoints:
-        size, missing = self.params.rows_per_chunk, self._missing
-        return CentredPoints(rows, centre, dtype, size, weights=weights, missing=missing)
-
-    def _first_state(self, rows: WorkArray, weights: FloatArray | None) -> _State:
-        if self._missing:
-            unknown = np.flatnonzero(np.isnan(known_range(rows)[0]))
-            if unknown.size:
-                raise DataError(
-                    f"rows: column {int(unknown[0])} has no known value in the first "
-                    f"{rows.shape[0]} rows, which give the first prototypes; shuffle the rows, "
-                    f"raise chunk_size, or leave the column out"
-                )
-        rng, name = np.random.default_rng(self.seed), self.params.initialization
-        seen = overview(rows, rng=rng, weights=weights)
-        if self._initial is None:
-            first = first_prototypes(rows, seen, self.lattice, name=name, rng=rng)
-        else:
-            first = self._initial - seen.centre
-        judge = None
-        if self._validation is not None:
-            judge = Judge(
-                points=self._about(seen.centre, self._validation, dtype=rows.dtype),
-                every=chunks_of(self._validation.shape[0], self.params.rows_per_chunk),
-                patience=self.params.patience,
-                tolerance=self.params.tolerance,
-            )
-        return _State(centre=seen.centre, reached=Reached(prototypes=first), judge=judge)
+def _file(
+    trainer: StreamTrainer, path: str | os.PathLike[str], *, every_s: float
+) -> FileCheckpoint:
+    """Return the checkpoint of a trainer that has learnt nothing yet, and let it go on from it."""
+    same, versions = trainer.fingerprint(), relevant_versions()
+    kept = FileCheckpoint(path, fingerprint=same, versions=versions, every_s=every_s)
+    state = kept.load()
+    if state is not None:
+        trainer.restore(state)
+    return kept
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _State:
-    """What is remembered of all rows but those that wait for their update."""
-
-    centre: FloatArray
-    reached: Reached
-    judge: Judge | None
-
-    @property
-    def is_done(self) -> bool:
-        return self.judge is not None and self.judge.is_done(self.reached.judged)
-
-
-def _check(params: NativeParams, updates: int | None) -> None:
-    if params.mode != "minibatch":
-        raise UsageError(f"mode: expected 'minibatch' for a stream, got {params.mode!r}")
-    advice = "leave it out, or train on an array"
-    others = {"epochs": advice, "full_epochs": advice}
-    others["validation_share"] = "give rows of their own as validation"
-    for name, instead in others.items():
-        if getattr(params, name):
-            raise UsageError(
-                f"{name}: expected none for a stream (its rows come once), got "
-                f"{getattr(params, name)}; {instead}"
-            )
-    if params.listed_radii is not None:
-        raise UsageError(
-            "radius_decay: expected a name for a stream (it has no epochs to list radii for), got "
-            "a list; leave it out, or train on an array"
-        )
-    if updates is not None and updates < 1:
-        raise UsageError(f"updates: expected at least 1, got {updates}")
+def _offer(trainer: StreamTrainer, kept: FileCheckpoint | None) -> None:
+    if kept is not None and trainer.updates_made and not trainer.is_replaying:
+        kept.offer(trainer.state)

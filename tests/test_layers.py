@@ -26,7 +26,7 @@ LAYERS = (
     {"conflicts"},
     {"plugins", "feature_weights"},
     {"embeddings", "fit", "training_data"},
-    {"train", "invert"},
+    {"train", "invert", "stream_trainer"},
     {"walk", "measures", "cluster_scores", "standard_errors"},
     {"steer", "metrics", "stream", "relevance_scores"},
     {"evaluate"},

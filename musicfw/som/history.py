@@ -38,11 +38,14 @@ class History:
 
     def note(self, update: int, **measured: float) -> None:
         """Record what was measured after an update, counted from 0."""
-        if update >= self._values["change"].size:  # doubled: few copies however many come
-            room = np.full(update + 1, np.nan)
-            self._values = {name: np.append(v, room) for name, v in self._values.items()}
+        self._make_room(update + 1)
         for name, value in measured.items():
             self._values[name][update] = value
+
+    def _make_room(self, updates: int) -> None:
+        if updates > self._values["change"].size:  # doubled: few copies however many come
+            room = np.full(updates, np.nan)
+            self._values = {name: np.append(v, room) for name, v in self._values.items()}
 
     def note_errors(self, update: int, error: float, best_two: IntArray) -> None:
         """Record the quantization error after an update, and the topographic error.
@@ -88,5 +91,6 @@ class History:
 
     def restore(self, known: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take over what `until` returned in an earlier process."""
+        self._make_room(known["change"].size)
         for name, values in self._values.items():
             values[: known[name].size] = known[name]

@@ -86,9 +86,10 @@ class Reached:
         """Offer this state, and the history so far, to a checkpoint."""
         if checkpoint is not None:
             known = history.until(self.updates)
-            checkpoint.offer(lambda: self._arrays(known))
+            checkpoint.offer(lambda: self.arrays(known))
 
-    def _arrays(self, history: Mapping[str, FloatArray]) -> Mapping[str, npt.NDArray[Any]]:
+    def arrays(self, history: Mapping[str, FloatArray]) -> dict[str, npt.NDArray[Any]]:
+        """Return this state and a history as arrays that `of` reads."""
         arrays: dict[str, npt.NDArray[Any]] = {
             "prototypes": self.prototypes,
             "updates": np.array(self.updates),
@@ -111,8 +112,11 @@ class Reached:
     def load(cls, checkpoint: Checkpoint | None, history: History) -> Reached | None:
         """Return the state that `offer` offered, and put its history in place; None without one."""
         kept = None if checkpoint is None else checkpoint.load()
-        if kept is None:
-            return None
+        return None if kept is None else cls.of(kept, history)
+
+    @classmethod
+    def of(cls, kept: Mapping[str, npt.NDArray[Any]], history: History) -> Reached:
+        """Return the state that `arrays` made arrays of, and put its history in place."""
         history.restore(
             {name.removeprefix(_HISTORY): kept[name] for name in kept if name.startswith(_HISTORY)}
         )
