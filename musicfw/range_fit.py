@@ -67,8 +67,8 @@ def best_fit(
     b = system.left * system.singular_values
     found = linear.copy()
     noisy = np.flatnonzero(_is_noisy(system, b, linear, distances))
-    # With M = r + 1 every weight fits all distances, or they are too few to tell.
-    if system.units <= system.affine_rank + 1:
+    # Which errors are likelier is judged by what the fit leaves over: there must be something left.
+    if errors is None and system.units <= system.affine_rank + 1:
         errors = "absolute"
     block = max(1, _BLOCK_ELEMENTS // b.size) if b.size else 1
     for start in range(0, noisy.size, block):
@@ -107,17 +107,15 @@ def _fitted(
     system: CentredSystem, b: FloatArray, distances: FloatArray, errors: Errors | None
 ) -> FloatArray:
     """Return hull coordinates (n, r) by the weights asked for, or the likelier ones."""
-    if errors != "relative":
-        equal = _equally_weighted(system, b, distances)
-        if errors == "absolute":
-            return equal.found
+    if errors == "absolute":
+        return _equally_weighted(system, b, distances).found
     size, usable = sizes(distances)
     relative = _weighted(system, b, distances, 1.0 / size**2)
-    chosen = usable
-    if errors is None:
-        chosen = usable & relative_is_likelier(equal.misfit, relative.misfit, size)
-        return np.where(chosen[:, np.newaxis], relative.found, equal.found)
-    return relative.found
+    if errors == "relative":
+        return relative.found
+    equal = _equally_weighted(system, b, distances)
+    chosen = usable & relative_is_likelier(equal.misfit, relative.misfit, size)
+    return np.where(chosen[:, np.newaxis], relative.found, equal.found)
 
 
 def _equally_weighted(system: CentredSystem, b: FloatArray, distances: FloatArray) -> _Fit:

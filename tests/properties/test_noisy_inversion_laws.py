@@ -244,6 +244,26 @@ def test_relative_errors_pin_a_point_to_the_prototype_that_it_is_near():
     np.testing.assert_allclose(fitted(codebook, distances).points, on, rtol=0, atol=allowed)
 
 
+@pytest.mark.parametrize("errors", ["absolute", "relative"])
+def test_with_one_unit_more_than_features_the_weights_asked_for_are_taken(errors):
+    _, codebook, x, distances = drawn(10, units=5, errors="relative", level=0.1)
+    found = fitted(codebook, distances, errors).points
+    roots = weights_of(distances, errors)
+    for n in range(4):
+        fits = [
+            least_squares(
+                lambda x, n=n: (
+                    roots[n] * (np.square(x - codebook.prototypes).sum(axis=1) - distances[n])
+                ),
+                start,
+            )
+            for start in (found[n], x[n])
+        ]
+        best = min(fit.cost for fit in fits)
+        here = misfit(codebook, found[n : n + 1], distances[n : n + 1], errors)[0]
+        assert here <= 2.0 * best * (1.0 + 1e-9) + 1e-20
+
+
 def test_a_residual_within_the_tolerance_counts_as_a_point_of_the_map():
     _, codebook, _, distances = drawn(7, errors="relative", level=0.01)
     assert (fitted(codebook, distances).status == mf.Status.INCONSISTENT).all()
