@@ -80,6 +80,9 @@ class Dataset:
         One line for the report: what the data are and where they come from.
     missing : {"refuse", "keep"}
         What NaN in ``points`` is: an error, or a missing value. No row may be wholly missing.
+    weights : array_like, shape (N,), optional
+        As how many rows each row counts in the training, not negative; measures and what is
+        inverted or steered do not regard them.
     """
 
     points: FloatArray
@@ -88,6 +91,7 @@ class Dataset:
     image_shape: tuple[int, int] | None = None
     description: str = ""
     missing: MissingValues = "refuse"
+    weights: FloatArray | None = None
 
     def __post_init__(self) -> None:
         given = names_of(self.points) if self.feature_names is None else self.feature_names
@@ -109,8 +113,22 @@ class Dataset:
                     f"Dataset.labels: expected shape ({count},), one per row, got {labels.shape}"
                 )
             object.__setattr__(self, "labels", labels)
+        if self.weights is not None:
+            weights = as_weights(self.weights, rows=count, name="Dataset.weights")
+            object.__setattr__(self, "weights", frozen(weights))
         shape = checked_image_shape(self.image_shape, dimension, name="Dataset.image_shape")
         object.__setattr__(self, "image_shape", shape)
+
+
+def as_weights(weights: npt.ArrayLike, *, rows: int, name: str = "weights") -> FloatArray:
+    """Return as how many rows each row counts, shape (rows,); refuse what is negative."""
+    column = as_matrix(np.reshape(np.asarray(weights), (-1, 1)), name=name)[:, 0]
+    if column.shape != (rows,):
+        raise UsageError(f"{name}: expected {rows}, one per row, got {column.size}")
+    if (column < 0.0).any():
+        row = int(np.argmin(column))
+        raise UsageError(f"{name}: expected numbers of at least 0, got {column[row]} in row {row}")
+    return column
 
 
 def checked_names(

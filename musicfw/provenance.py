@@ -24,8 +24,8 @@ def identity(spec: RunSpec, registry: Registry, dataset: Dataset) -> dict[str, A
     Returns
     -------
     dict
-        ``spec_sha256`` and ``data_sha256`` (points and labels), and ``plugins_used``: the versions
-        of musicfw and of the distributions whose factories the spec names.
+        ``spec_sha256`` and ``data_sha256`` (points, labels and weights), and ``plugins_used``: the
+        versions of musicfw and of the distributions whose factories the spec names.
     """
     named = [("dataset", spec.data.use), ("backend", spec.map.use)]
     named += [("solver", section.use) for section in spec.invert]
@@ -70,4 +70,6 @@ def _data_sha256(dataset: Dataset) -> str:
     labels = None if dataset.labels is None else dataset.labels.tolist()
     digest = hashlib.sha256(json.dumps([shape, labels]).encode())
     digest.update(dataset.points.astype("<f8", copy=False).data)
+    if dataset.weights is not None:
+        digest.update(dataset.weights.astype("<f8", copy=False).data)
     return digest.hexdigest()

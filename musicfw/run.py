@@ -202,6 +202,7 @@ class _Run:
                 backend=section.use,
                 seed=self.spec.seed,
                 labels=None if dataset.labels is None else dataset.labels[rows],
+                weights=None if dataset.weights is None else dataset.weights[rows],
                 scaling=self.spec.data.scaling,
                 missing=dataset.missing,
                 clusters=section.clusters,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, WorkArray, as_matrix, known_range, refuse_unknown_rows
 from musicfw.checkpoint import fingerprint
 from musicfw.codebook import Codebook
-from musicfw.dataset import Scaling, checked_names
+from musicfw.dataset import Scaling, as_weights, checked_names
 from musicfw.errors import DataError, UsageError
 from musicfw.frames import names_of
 from musicfw.lattice import Lattice
@@ -32,7 +32,7 @@ from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.reached import Reached
 from musicfw.som.schedules import chunks_of, window_memory
 from musicfw.sparse import arrays_of, as_csr, dense, is_sparse
-from musicfw.training_data import as_prototypes, as_weights
+from musicfw.training_data import as_prototypes
 from musicfw.types import TrainedMap
 
 __all__ = ["StreamTrainer"]

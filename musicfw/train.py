@@ -17,7 +17,7 @@ from musicfw.arrays import (
     read_only,
 )
 from musicfw.codebook import Codebook
-from musicfw.dataset import checked_image_shape, checked_names
+from musicfw.dataset import as_weights, checked_image_shape, checked_names
 from musicfw.embeddings import checked_embedding
 from musicfw.errors import UsageError
 from musicfw.fit import fit, fit_kept
@@ -36,7 +36,7 @@ from musicfw.som.clusters import cluster_units
 from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import labels_of_units
 from musicfw.sparse import is_sparse, read_only_csr
-from musicfw.training_data import TrainingData, as_weights, training_data
+from musicfw.training_data import TrainingData, training_data
 from musicfw.types import TrainedMap
 
 

@@ -20,7 +20,7 @@ from musicfw.plugins import Provided
 from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.sparse import columns_divided, is_sparse
 
-__all__ = ["TrainingData", "as_prototypes", "as_weights", "training_data"]
+__all__ = ["TrainingData", "as_prototypes", "training_data"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,16 +80,6 @@ def as_prototypes(
             f"got {prototypes.shape[0]}"
         )
     return prototypes
-
-
-def as_weights(weights: npt.ArrayLike, *, rows: int) -> FloatArray:
-    """Return as how many rows each row counts, shape (rows,); refuse what is negative."""
-    column = as_matrix(np.reshape(np.asarray(weights), (-1, 1)), name="weights")[:, 0]
-    if column.shape != (rows,):
-        raise UsageError(f"weights: expected {rows}, one per row, got {column.size}")
-    if (column < 0.0).any():
-        raise UsageError("weights: expected numbers of at least 0, got a negative one")
-    return column
 
 
 def training_data(

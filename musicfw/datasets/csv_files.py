@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from musicfw.api import Dataset, DatasetFactory, FloatArray, param
 from musicfw.datasets.categories import Categories, with_one_hot
+from musicfw.datasets.csv_records import records_of
 from musicfw.datasets.sources import existing_path, listed
 from musicfw.errors import DataError, UsageError, did_you_mean
 from musicfw.missing import MissingValues
@@ -34,8 +34,15 @@ class CsvParams:
     label_column: str | int | None = param(
         None, help="Column that holds the class of each row; null for none."
     )
+    weight_column: str | int | None = param(
+        None,
+        help="Column of numbers that tell as how many rows each row counts in the training; null "
+        "for none.",
+    )
     columns: tuple[str | int, ...] = param(
-        (), help="Columns to use as features, in this order; empty for all but the label."
+        (),
+        help="Columns to use as features, in this order; empty for all but the label's and the "
+        "weight's.",
     )
     drop: tuple[str | int, ...] = param(
         (), help="Columns to leave out of the features; not together with columns."
@@ -76,14 +83,14 @@ class CsvSource:
         """
         asked = self.params
         path = existing_path(asked.path, option="csv.path", kind="file")
-        records = _records(path, asked.delimiter)
+        records = records_of(path, asked.delimiter)
         first = next(records, None)
         if first is None:
             raise DataError(f"{path}: the file is empty, expected a table of numbers")
         layout = _layout(asked, path, *first)
         categories = {i: Categories() for i in layout.categorical}
         rows = records if asked.header else chain([first], records)
-        points, labels = _rows(layout, categories, rows)
+        points, labels, weights = _rows(layout, categories, rows)
         names = tuple(layout.names[i] for i in layout.features)
         if categories:
             codes = {layout.features.index(i): found for i, found in categories.items()}
@@ -94,6 +101,7 @@ class CsvSource:
             feature_names=names if asked.header or categories else None,
             description=f"{path}: {points.shape[0]} rows of {points.shape[1]} features",
             missing=asked.missing,
+            weights=None if layout.weight is None else np.array(weights),
         )
 
 
@@ -111,6 +119,7 @@ class _Layout:
     numeric: tuple[int, ...]
     categorical: tuple[int, ...]
     label: int | None
+    weight: int | None
     keeps_gaps: bool
 
     def place(self, line: int, row: int, position: int) -> str:
@@ -123,20 +132,25 @@ def _layout(asked: CsvParams, path: Path, line: int, first: list[str]) -> _Layou
     names = tuple(cell.strip() if asked.header else str(i) for i, cell in enumerate(first))
     if asked.header:
         _refuse_bad_header(names, f"{path}:{line}")
-    label = None
-    if asked.label_column is not None:
-        (label,) = _positions([asked.label_column], names, path, "label_column")
+    label, weight = (
+        None if wanted is None else _positions([wanted], names, path, option)[0]
+        for option, wanted in (
+            ("label_column", asked.label_column),
+            ("weight_column", asked.weight_column),
+        )
+    )
     if asked.columns and asked.drop:
         raise UsageError("csv: expected csv.columns or csv.drop, got both; keep one of them")
     if asked.columns:
         features = _positions(asked.columns, names, path, "columns")
-        if label is not None and label in features:
-            raise UsageError(
-                f"csv.columns: column {names[label]!r} is the label column, expected features; "
-                f"take it out of csv.columns"
-            )
+        for position, kind in ((label, "label"), (weight, "weight")):
+            if position is not None and position in features:
+                raise UsageError(
+                    f"csv.columns: column {names[position]!r} is the {kind} column, expected "
+                    f"features; take it out of csv.columns"
+                )
     else:
-        left_out = {*_positions(asked.drop, names, path, "drop"), label}
+        left_out = {*_positions(asked.drop, names, path, "drop"), label, weight}
         features = [i for i in range(len(names)) if i not in left_out]
     if not features:
         raise DataError(
@@ -164,6 +178,7 @@ def _layout(asked: CsvParams, path: Path, line: int, first: list[str]) -> _Layou
         numeric=tuple(i for i in features if i not in categorical),
         categorical=tuple(categorical),
         label=label,
+        weight=weight,
         keeps_gaps=asked.missing == "keep",
     )
 
@@ -203,52 +218,22 @@ def _positions(
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first line's number and the cells of every record that is not empty."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
-        line = 1
-        try:
-            for cells in reader:
-                if cells:
-                    yield line, cells
-                line = reader.line_num + 1
-        except csv.Error as err:
-            raise DataError(f"{path}:{line}: not a table ({err}); check the quotes") from err
-        except UnicodeDecodeError as err:
-            raise _not_utf8(path, err) from err
-
-
-def _not_utf8(path: Path, err: UnicodeDecodeError) -> DataError:
-    # The decoder works in blocks of the file; the line is that of the bad byte in all of it.
-    bad = err.object[err.start : err.end]
-    line = 1
-    with path.open("rb") as file:
-        for line, content in enumerate(file, start=1):  # noqa: B007 - the line is what we want
-            try:
-                content.decode("utf-8")
-            except UnicodeDecodeError:
-                break
-    return DataError(
-        f"{path}:{line}: expected text in UTF-8, got the bytes {bad!r}; save the file as "
-        f"UTF-8 text (and unpack it if it is compressed)"
-    )
-
-
 def _rows(
     layout: _Layout,
     categories: Mapping[int, Categories],
     records: Iterable[tuple[int, list[str]]],
-) -> tuple[FloatArray, list[str]]:
-    """Return the feature columns (N, C), categories as codes, and, if there are any, N labels."""
+) -> tuple[FloatArray, list[str], list[float]]:
+    """Return the feature columns (N, C), categories as codes, and N labels and weights, if any."""
     # One flat array of doubles: a list of lists of floats would take five times the memory.
-    numbers, lines, labels = array("d"), array("q"), []
+    numbers, lines, labels, weights = array("d"), array("q"), [], []
     for row, (line, cells) in enumerate(records):
         if len(cells) != len(layout.names):
             raise _ragged(layout, line, row, cells)
         numbers.extend(_values(layout, categories, line, row, cells))
         if layout.label is not None:
             labels.append(_label(layout, line, row, cells[layout.label]))
+        if layout.weight is not None:
+            weights.append(_weight(layout.place(line, row, layout.weight), cells[layout.weight]))
         lines.append(line)
     if not lines:
         raise DataError(
@@ -258,7 +243,7 @@ def _rows(
     points = np.frombuffer(numbers, dtype=np.float64).reshape(len(lines), -1)
     _refuse_non_finite(layout, points, lines)
     _refuse_unknown_rows(layout, points, lines)
-    return points, labels
+    return points, labels, weights
 
 
 def _values(
@@ -333,6 +318,16 @@ def _label(layout: _Layout, line: int, row: int, cell: str) -> str:
         place = layout.place(line, row, layout.label or 0)
         raise DataError(f"{place} is empty, expected a label; fill it or remove the row")
     return text
+
+
+def _weight(place: str, cell: str) -> float:
+    if not _is_number(cell) or not 0.0 <= float(cell) < math.inf:
+        held = f"holds {cell.strip()!r}" if cell.strip() else "is empty"
+        raise DataError(
+            f"{place} {held}, expected a weight, a number of at least 0; write 0 for a row that "
+            f"does not count"
+        )
+    return float(cell)
 
 
 def _refuse_unknown_rows(layout: _Layout, points: FloatArray, lines: Sequence[int]) -> None:

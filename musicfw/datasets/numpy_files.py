@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from musicfw.api import Dataset, DatasetFactory, param
 from musicfw.arrays import as_matrix, refuse_unknown_rows
+from musicfw.dataset import as_weights
 from musicfw.datasets.sources import as_labels, existing_path, listed
 from musicfw.errors import DataError, did_you_mean
 from musicfw.missing import MissingValues
@@ -20,6 +21,8 @@ __all__ = ["NPY_FACTORY", "NPZ_FACTORY", "NpyParams", "NpySource", "NpzParams", 
 
 _NPY_MAGIC = b"\x93NUMPY"
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+_WEIGHTS_HELP = "as how many points each counts in the training"
+_Named = tuple[str, npt.NDArray[Any]]  # what it is called in messages, and the array
 _MISSING_HELP = (
     "What NaN in the points is: an error, or a missing value (the backend native trains on the "
     "known ones)."
@@ -35,6 +38,9 @@ class NpyParams:
     )
     labels_path: str = param(
         "", help="A second .npy file with one label per point (N,).", is_path=True
+    )
+    weights_path: str = param(
+        "", help=f"A further .npy file of numbers (N,): {_WEIGHTS_HELP}.", is_path=True
     )
     missing: MissingValues = param("refuse", help=_MISSING_HELP)
 
@@ -55,15 +61,15 @@ class NpySource:
         DataError
             If a file cannot be read, or holds no such array.
         """
-        path = existing_path(self.params.path, option="npy.path", kind="file")
-        points = _read_npy(path)
-        labels = None
-        if self.params.labels_path:
-            labels_path = existing_path(
-                self.params.labels_path, option="npy.labels_path", kind="file"
-            )
-            labels = (str(labels_path), _read_npy(labels_path))
-        return _dataset(points, "npy", self.params.missing, name=str(path), labels=labels)
+        asked = self.params
+        path = existing_path(asked.path, option="npy.path", kind="file")
+        return _dataset(
+            "npy",
+            asked.missing,
+            points=(str(path), _read_npy(path)),
+            labels=_beside(asked.labels_path, "labels_path"),
+            weights=_beside(asked.weights_path, "weights_path"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +81,7 @@ class NpzParams:
         "points", help="Key of the points (N, D), or of grey images (N, height, width)."
     )
     labels: str | None = param(None, help="Key of the labels (N,); null for none.")
+    weights: str | None = param(None, help=f"Key of numbers (N,): {_WEIGHTS_HELP}; null for none.")
     missing: MissingValues = param("refuse", help=_MISSING_HELP)
 
 
@@ -94,19 +101,27 @@ class NpzSource:
         DataError
             If the file cannot be read, has no such key, or holds no such array.
         """
-        path = existing_path(self.params.path, option="npz.path", kind="file")
+        asked = self.params
+        path = existing_path(asked.path, option="npz.path", kind="file")
         _expect_format(path, "npz")
         with path.open("rb") as file, _load(file, path) as archive:
-            points_name, points = _member(archive, self.params.points, path, "points")
-            labels = None
-            if self.params.labels is not None:
-                labels = _member(archive, self.params.labels, path, "labels")
-        return _dataset(points, "npz", self.params.missing, name=points_name, labels=labels)
+            points = _member(archive, asked.points, path, "points")
+            labels, weights = (
+                None if key is None else _member(archive, key, path, option)
+                for option, key in (("labels", asked.labels), ("weights", asked.weights))
+            )
+        return _dataset("npz", asked.missing, points=points, labels=labels, weights=weights)
 
 
-def _member(
-    archive: Mapping[str, npt.NDArray[Any]], key: str, path: Path, option: str
-) -> tuple[str, npt.NDArray[Any]]:
+def _beside(given: str, option: str) -> _Named | None:
+    """Return the array of a file that was given beside the points, or None."""
+    if not given:
+        return None
+    path = existing_path(given, option=f"npy.{option}", kind="file")
+    return str(path), _read_npy(path)
+
+
+def _member(archive: Mapping[str, npt.NDArray[Any]], key: str, path: Path, option: str) -> _Named:
     keys = list(archive)
     if key not in keys:
         near = did_you_mean(key, keys)
@@ -167,13 +182,14 @@ def _unreadable(name: object, err: Exception) -> DataError:
 
 
 def _dataset(
-    array: npt.NDArray[Any],
     source: str,
     missing: MissingValues,
     *,
-    name: str,
-    labels: tuple[str, npt.NDArray[Any]] | None,
+    points: _Named,
+    labels: _Named | None,
+    weights: _Named | None,
 ) -> Dataset:
+    name, array = points
     if array.ndim not in (2, 3):
         raise DataError(
             f"{name}: expected points (N, D) or grey images (N, height, width), got an array of "
@@ -182,19 +198,21 @@ def _dataset(
     if array.size == 0:
         raise DataError(f"{name}: expected at least one point, got an array of shape {array.shape}")
     image_shape = (array.shape[1], array.shape[2]) if array.ndim == 3 else None
-    points = as_matrix(
+    matrix = as_matrix(
         array.reshape(array.shape[0], -1),
         name=name,
         missing=missing == "keep",
         gap_advice=f"remove or impute those rows, or set {source}.missing: keep",
     )
-    refuse_unknown_rows(points, name=name)
+    refuse_unknown_rows(matrix, name=name)
+    rows = len(matrix)
     return Dataset(
-        points=points,
-        labels=None if labels is None else as_labels(labels[1], name=labels[0], rows=len(points)),
+        points=matrix,
+        labels=None if labels is None else as_labels(labels[1], name=labels[0], rows=rows),
         image_shape=image_shape,
-        description=f"{name}: {array.shape[0]} points of {points.shape[1]} features",
+        description=f"{name}: {rows} points of {matrix.shape[1]} features",
         missing=missing,
+        weights=None if weights is None else as_weights(weights[1], name=weights[0], rows=rows),
     )
 
 

@@ -34,8 +34,11 @@ def loaded(subject: Subject, *, seed: int = 0) -> Dataset:
 
 def same(one: Dataset, other: Dataset) -> bool:
     """Whether two data sets are the same, bit for bit."""
-    labels = [() if d.labels is None else d.labels.tolist() for d in (one, other)]
-    return one.points.tobytes() == other.points.tobytes() and labels[0] == labels[1]
+    first, second = (
+        [None if array is None else array.tolist() for array in (d.labels, d.weights)]
+        for d in (one, other)
+    )
+    return one.points.tobytes() == other.points.tobytes() and first == second
 
 
 @check("dataset", advice="return musicfw.api.Dataset(points=…, labels=…, description=…)")

@@ -89,6 +89,34 @@ def test_dropped_columns_and_the_label_are_no_features(load_text):
     assert data.labels.tolist() == ["x", "y"]
 
 
+def test_the_weights_column_is_no_feature(load_text):
+    text = "a,times,kind\n1,2,x\n3,0,y\n5,1e-3,x\n"
+    data = load_text(text, label_column="kind", weight_column="times")
+    assert data.weights.tolist() == [2.0, 0.0, 0.001]
+    assert data.points.tolist() == [[1.0], [3.0], [5.0]]
+    assert data.labels.tolist() == ["x", "y", "x"]
+    assert load_text(text, drop=("kind", "times")).weights is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "held"),
+    [("-1", "holds '-1'"), ("", "is empty"), ("nan", "holds 'nan'"), ("inf", "holds 'inf'")],
+)
+@pytest.mark.parametrize("missing", ["refuse", "keep"])
+def test_a_weight_that_is_none_is_named_with_its_place(load_text, cell, held, missing):
+    with pytest.raises(
+        DataError, match=rf"t\.csv:3: row 1, column 1 \('w'\) {held}, expected a weight, a number"
+    ):
+        load_text(f"a,w\n1,1\n2,{cell}\n", weight_column="w", missing=missing)
+
+
+def test_the_weights_column_cannot_be_a_feature(load_text):
+    with pytest.raises(UsageError, match=r"csv\.columns: column 'w' is the weight column"):
+        load_text("a,w\n1,1\n", columns=("a", "w"), weight_column="w")
+    with pytest.raises(DataError, match=r"there is no column 'v' \(csv\.weight_column\)"):
+        load_text("a,w\n1,1\n", weight_column="v")
+
+
 def test_without_a_header_columns_are_numbered_from_0(load_text):
     data = load_text("1,x,3\n4,y,6\n", header=False, label_column=1, drop=(0,))
     assert data.labels.tolist() == ["x", "y"]

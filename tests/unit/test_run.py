@@ -793,6 +793,45 @@ control: [{use: music, target: {units: [0]}, steps: 3}]
     )
 
 
+@pytest.mark.parametrize("source", ["csv", "npy", "npz"])
+def test_weights_of_the_data_count_in_the_training_of_a_run(tmp_path, source):
+    rng = np.random.default_rng(1)
+    points, weights = rng.normal(size=(60, 2)), rng.integers(0, 3, 60)
+    cells = np.column_stack([points, weights]).tolist()
+    table = "\n".join(",".join(map(repr, row)) for row in cells)
+    (tmp_path / "t.csv").write_text(f"a,b,w\n{table}")
+    np.save(tmp_path / "t.npy", points)
+    np.save(tmp_path / "w.npy", weights)
+    np.savez(tmp_path / "t.npz", points=points, w=weights)
+    given = {"csv": "weight_column: w", "npy": "weights_path: w.npy", "npz": "weights: w"}[source]
+    (tmp_path / "spec.yaml").write_text(
+        f"report: {{figures: false}}\n"
+        f"data: {{use: {source}, with: {{path: t.{source}, {given}}}, holdout: 0}}\n"
+        f"map: {{use: native, lattice: {{rows: 3, columns: 3}}}}\n"
+    )
+    found = mf.run(tmp_path / "spec.yaml", out=tmp_path / "out").map.codebook.prototypes
+    options = {"lattice": mf.Lattice(rows=3, columns=3), "seed": 0}
+    expected = mf.train(points, weights=weights, **options).codebook.prototypes
+    np.testing.assert_array_equal(expected, found)
+    assert (found != mf.train(points, **options).codebook.prototypes).any()
+
+
+def test_a_run_is_not_resumed_with_other_weights(tmp_path):
+    def prepare(weight):
+        (tmp_path / "t.csv").write_text(f"a,w\n1,1\n2,{weight}\n4,1\n8,1\n")
+
+    (tmp_path / "spec.yaml").write_text(
+        "report: {figures: false}\n"
+        "data: {use: csv, with: {path: t.csv, weight_column: w}, holdout: 0}\n"
+        "map: {lattice: {rows: 2, columns: 2}}\n"
+    )
+    prepare(1)
+    mf.run(tmp_path / "spec.yaml", out=tmp_path / "out")
+    prepare(2)
+    with pytest.raises(mf.StoreError, match="holds a run on other data"):
+        mf.run(tmp_path / "spec.yaml", out=tmp_path / "out", resume=True)
+
+
 def test_a_table_with_gaps_gives_the_same_numbers_from_every_source(tmp_path):
     rng = np.random.default_rng(1)
     gaps = np.where(rng.random((60, 3)) < 0.2, np.nan, rng.normal(size=(60, 3)))

@@ -206,7 +206,7 @@ def test_rows_of_weight_nothing_leave_the_map_as_it_is(updates):
     ("weights", "message"),
     [
         (np.ones(3), "weights: expected 40, one per row, got 3"),
-        (np.r_[-1.0, np.ones(39)], "weights: expected numbers of at least 0, got a negative one"),
+        (np.r_[-1.0, np.ones(39)], "weights: expected numbers of at least 0, got -1.0 in row 0"),
         (np.r_[np.nan, np.ones(39)], "weights: row 0, column 0 holds nan"),
     ],
 )

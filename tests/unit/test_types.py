@@ -144,6 +144,9 @@ def test_a_dataset_turns_labels_into_text_and_is_read_only():
     assert dataset.image_shape == (1, 2)
     assert not dataset.points.flags.writeable
     assert not dataset.labels.flags.writeable
+    weighted = mf.Dataset(points=[[1, 2], [3, 4]], weights=[2, 0])
+    assert weighted.weights.tolist() == [2.0, 0.0]
+    assert not weighted.weights.flags.writeable
 
 
 @pytest.mark.parametrize(
@@ -151,6 +154,8 @@ def test_a_dataset_turns_labels_into_text_and_is_read_only():
     [
         ({"points": np.empty((0, 2))}, "Dataset.points: expected at least one row, got none"),
         ({"labels": ["a"]}, "Dataset.labels: expected shape (2,), one per row, got (1,)"),
+        ({"weights": [1.0]}, "Dataset.weights: expected 2, one per row, got 1"),
+        ({"weights": [1, -1]}, "Dataset.weights: expected numbers of at least 0, got -1.0 in row"),
         ({"feature_names": ["a"]}, "Dataset.feature_names: expected 2 names, got 1"),
         (
             {"image_shape": (2, 2)},
