@@ -258,8 +258,8 @@ class StreamTrainer:
 
     def state(self) -> Mapping[str, npt.NDArray[Any]]:
         """Return what a checkpoint keeps, once there was an update; `restore` takes it."""
-        assert self._state is not None
-        assert self._pending is not None
+        if self._state is None or self._pending is None:
+            raise UsageError("state: expected an update to keep, there was none; learn more rows")
         reached = self._state.reached
         names = {} if self._names is None else {"names": np.array(self._names)}
         return {
@@ -288,7 +288,7 @@ class StreamTrainer:
         same = True
         if replay.passed < replay.updates and self._filled == self._pending.shape[0]:
             if replay.passed == 0:
-                centre = self._first_state(self._pending, None).centre
+                centre = self._first_state(self._pending, self._weights).centre
                 same = np.array_equal(centre, self._state.centre)
             replay.passed += 1
             self._filled = 0
@@ -304,10 +304,9 @@ class StreamTrainer:
 
     def _after_update(self, rows: WorkArray, counts: FloatArray) -> _State:
         """Return the state after an update from some rows, with as how many each counts."""
-        weights = None if (counts == 1.0).all() else counts
-        state = self._state or self._first_state(rows, weights)
+        state = self._state or self._first_state(rows, counts)
         before, step = state.reached, state.reached.updates
-        points = self._about(state.centre, rows, dtype=rows.dtype, weights=weights)
+        points = self._about(state.centre, rows, dtype=rows.dtype, weights=counts)
         fresh = points.statistics(None, before.prototypes)
         best_two = points.best_two(None, before.prototypes)
         self._history.note_errors(step, fresh.quantization_error, best_two)
@@ -328,7 +327,7 @@ class StreamTrainer:
         size, missing = self.params.rows_per_chunk, self._missing
         return CentredPoints(rows, centre, dtype, size, weights=weights, missing=missing)
 
-    def _first_state(self, rows: WorkArray, weights: FloatArray | None) -> _State:
+    def _first_state(self, rows: WorkArray, counts: FloatArray) -> _State:
         if self._missing:
             unknown = np.flatnonzero(np.isnan(known_range(rows)[0]))
             if unknown.size:
@@ -338,7 +337,7 @@ class StreamTrainer:
                     f"raise chunk_size, or leave the column out"
                 )
         rng, name = np.random.default_rng(self.seed), self.params.initialization
-        seen = overview(rows, rng=rng, weights=weights)
+        seen = overview(rows, rng=rng, weights=None if (counts == 1.0).all() else counts)
         if self._initial is None:
             first = first_prototypes(rows, seen, self.lattice, name=name, rng=rng)
         else:

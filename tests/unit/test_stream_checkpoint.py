@@ -119,6 +119,22 @@ def test_a_training_that_has_stopped_is_not_taken_up_again(tmp_path):
     assert not file.exists()
 
 
+@pytest.mark.parametrize("learnt", [1, 64, 100, 128, 350])
+def test_a_trainer_goes_on_from_its_state_with_weighted_rows_too(learnt):
+    weights = np.random.default_rng(2).integers(0, 3, len(POINTS))
+    whole, before, after = (mf.StreamTrainer(LATTICE, chunk_size=64) for _ in range(3))
+    whole.learn(POINTS, weights)
+    before.learn(POINTS[:learnt], weights[:learnt])
+    if before.updates_made:
+        after.restore(before.state())
+    else:
+        with pytest.raises(UsageError, match="state: expected an update to keep, there was none"):
+            before.state()
+    after.learn(POINTS, weights)
+    assert not after.is_replaying
+    assert contents(whole.snapshot()) == contents(after.snapshot())
+
+
 @pytest.mark.parametrize(
     "rows",
     [POINTS[64:], POINTS[::-1], np.r_[POINTS[:340], POINTS[350:]], POINTS[:, :3]],
