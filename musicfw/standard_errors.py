@@ -124,7 +124,10 @@ def _of_coordinates(
     block = max(1, _BLOCK_ELEMENTS // W.size)
     for start in range(0, len(points), block):
         rows = slice(start, start + block)
-        H = _information(points[rows], W, R, basis, distances[rows], weights[rows])
+        with np.errstate(over="ignore", invalid="ignore"):
+            H = _information(points[rows], W, R, basis, distances[rows], weights[rows])
+        # Of distances whose squares overflow nothing is known.
+        H[~np.isfinite(H).all(axis=(1, 2))] = 0.0
         found[rows] = _roots_of_inverse(H, basis)
     return found
 

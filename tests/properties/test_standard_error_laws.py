@@ -120,6 +120,8 @@ def test_what_the_distances_do_not_place_has_an_infinite_error_and_no_point_has_
     assert np.isnan(told[1]).all()
     assert np.isinf(told[[0, 2]][:, [1, 2]]).all()
     assert np.isfinite(told[[0, 2]][:, [0, 3]]).all()
+    beyond = mf.standard_errors(book, found[:1], distances[:1] + 1e300, noise=1e-100)
+    assert np.isinf(beyond).all()
     one = mf.Codebook(prototypes=W[:1])
     alone = mf.standard_errors(one, W[:2], one.squared_distances(W[:2]), noise=0.1)
     assert np.isinf(alone).all()
