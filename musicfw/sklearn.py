@@ -55,8 +55,9 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         so that a weight of 2 no longer is quite the same as a second copy.
     validation_fraction : float
         That share, above 0 and below 1 (``validation_share``).
-    n_iter_no_change : int
-        Measurements in a row without improvement that end the training (``patience``).
+    n_iter_no_change : int, optional
+        Measurements in a row without improvement that end the training (``patience``); by default
+        5, in mode ``online`` a third of the epochs if that is more.
     tol : float
         An error lower by this share, or less, is no improvement (``tolerance``).
     missing : {"refuse", "keep"}
@@ -103,7 +104,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         chunk_size: int | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int = 5,
+        n_iter_no_change: int | None = None,
         tol: float = 0.001,
         missing: MissingValues = "refuse",
         feature_weights: npt.ArrayLike | None = None,

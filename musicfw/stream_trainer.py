@@ -351,7 +351,7 @@ class StreamTrainer:
         return Judge(
             points=self._about(centre, self._validation, dtype=dtype),
             every=chunks_of(self._validation.shape[0], self.params.rows_per_chunk),
-            patience=self.params.patience,
+            patience=self.params.judgements_to_wait,
             tolerance=self.params.tolerance,
         )
 

@@ -102,9 +102,8 @@ class NativeBackend:
         if params.mode == "minibatch":  # judging takes no longer than learning
             every = chunks_of(held_out.points.shape[0], size)
         points = points_of(held_out, learnt.centre, learnt.dtype, size)
-        return Judge(
-            points=points, every=every, patience=params.patience, tolerance=params.tolerance
-        )
+        patience, tolerance = params.judgements_to_wait, params.tolerance
+        return Judge(points=points, every=every, patience=patience, tolerance=tolerance)
 
     def _by_steps(
         self,

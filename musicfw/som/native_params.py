@@ -20,6 +20,7 @@ from musicfw.som.schedules import DecayName, chunks_of, decay
 _ROWS_PER_PRODUCT = 4096
 _ROWS_PER_UPDATE = 1000
 _LEAST_UPDATES, _POINTS_PER_UNIT = 30, 64
+_PATIENCE = 5
 _DEFAULT_EPOCHS = {"batch": 30, "progressive": 40, "online": 1}
 
 Radius = Annotated[float, Ge(0.01), Le(1e6)]
@@ -104,11 +105,12 @@ class NativeParams:
         help="Share of the points that is held out to tell when to stop: the map with the least "
         "quantization error on them is returned. 0 for none.",
     )
-    patience: Annotated[int, Ge(1)] = param(
-        5,
+    patience: Annotated[int, Ge(1)] | None = param(
+        None,
         help="Measurements of the held-out error in a row without improvement that end the "
         "training. There is one per update; in mode minibatch one whenever as many rows were "
-        "learnt as are held out, in mode online one per pass.",
+        "learnt as are held out, in mode online one per pass. Null takes 5; in mode online a third "
+        "of the passes if that is more, for the error is rough until the learning rate has fallen.",
     )
     tolerance: Annotated[float, Ge(0), Lt(1)] = param(
         0.001, help="A held-out error lower by this share, or less, is no improvement."
@@ -175,6 +177,14 @@ class NativeParams:
             return wanted * chunks
         epochs = wanted or _DEFAULT_EPOCHS[self.mode]
         return epochs * points if self.mode == "online" else epochs
+
+    @property
+    def judgements_to_wait(self) -> int:
+        """``patience``, or its default for the mode."""
+        if self.patience is not None:
+            return self.patience
+        passes = self.updates(points=1, units=1) if self.mode == "online" else 0
+        return max(_PATIENCE, passes // 3)
 
     @property
     def rows_per_chunk(self) -> int:

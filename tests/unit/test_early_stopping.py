@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import musicfw as mf
 from musicfw.errors import UsageError
 from musicfw.som.early_stopping import Judge, Judged
+from musicfw.som.native_params import NativeParams
 from musicfw.som.quality import quantization_error
 
 EPS = np.finfo(np.float64).eps
@@ -150,3 +151,24 @@ def test_slow_improvements_add_up():
 def test_a_share_that_leaves_too_little_is_refused(share, points):
     with pytest.raises(UsageError, match=r"validation_share: expected a share that leaves 2"):
         train(points, validation_share=share)
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"mode": "batch", "epochs": 90}, 5),
+        ({"mode": "minibatch", "epochs": 90}, 5),
+        ({"mode": "online"}, 5),
+        ({"mode": "online", "epochs": 14}, 5),
+        ({"mode": "online", "epochs": 40}, 13),
+        ({"mode": "online", "radius_decay": (1.0,) * 60}, 20),
+        ({"mode": "online", "epochs": 40, "patience": 2}, 2),
+    ],
+)
+def test_kohonens_rule_is_given_more_patience(params, expected):
+    assert NativeParams(**params).judgements_to_wait == expected
+
+
+def test_the_patience_that_is_told_is_the_one_that_counts():
+    options = {"mode": "online", "epochs": 40}
+    assert contents(train(**options)) == contents(train(**options, patience=13))
