@@ -150,7 +150,7 @@ def _relative(points: WorkArray, prototypes: FloatArray) -> WorkArray:
     """Return ``||x − w_i||² − ||x||²``, shape (n, M)."""
     W = prototypes.astype(points.dtype, copy=False)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(np.einsum("md,md->m", W, W) - 2 * (points @ W.T))
+        return np.asarray((-2 * points) @ W.T + np.einsum("md,md->m", W, W))
 
 
 def _relative_of_known(points: WorkArray, prototypes: FloatArray) -> WorkArray:
