@@ -209,9 +209,14 @@ def _iterated(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
 
 
 def leading_directions(centred: FloatArray, count: int) -> FloatArray:
-    """Return orthonormal directions that hold nearly as much variance as any, shape (count, D)."""
+    """Return orthonormal directions that hold nearly as much variance as any, shape (count, D).
+
+    Found in float32, which is enough to choose them by; orthonormal in float64.
+    """
     few = centred.shape[1] <= min(centred.shape[0], 256)
-    return (_exact if few else _iterated)(centred, count)[1]
+    scale = float(np.abs(centred).max()) or 1.0
+    directions = (_exact if few else _iterated)((centred / scale).astype(np.float32), count)[1]
+    return np.asarray(np.linalg.qr(directions.T.astype(np.float64))[0].T)
 
 
 def sampled_rows(points: WorkArray, units: int, *, rng: np.random.Generator) -> FloatArray:
