@@ -153,20 +153,20 @@ class FilteredPoints(CentredPoints):
 
     def _of_units(self, W: FloatArray) -> tuple[WorkArray, WorkArray]:
         """Return what `musicfw.som.kernels.collect` takes as ``table`` and ``fine``."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            # In float64, which leaves ρ(w) as it is: it counts most where it is small.
-            squared, coarse, left, *fine = self._reduced(W)
         units, lanes = np.arange(W.shape[0]), self._kernels.LANES
         groups = -(-W.shape[0] // (8 * lanes)) * 8  # whole vectors of them
         column = units % lanes * groups + units // lanes
         table = np.zeros((_COARSE + 2, lanes * groups), dtype=np.float32)
         table[-1] = np.inf
-        table[:_COARSE, column] = -2 * coarse.T
-        table[_COARSE, column] = -2 * left
-        table[-1, column] = squared * (1.0 - self._room)
-        if not fine:
-            return table, np.empty((W.shape[0], 0), dtype=np.float32)
-        return table, 2 * np.column_stack([*fine, left]).astype(np.float32)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            # In float64, which leaves ρ(w) as it is: it counts most where it is small.
+            squared, coarse, left, *fine = self._reduced(W)
+            table[:_COARSE, column] = -2 * coarse.T
+            table[_COARSE, column] = -2 * left
+            table[-1, column] = squared * (1.0 - self._room)
+            if not fine:
+                return table, np.empty((W.shape[0], 0), dtype=np.float32)
+            return table, 2 * np.column_stack([*fine, left]).astype(np.float32)
 
     def _reduced_chunks(self, rows: IntArray | None) -> Iterator[_Chunk]:
         """Yield some of the points, or all for None, as `chunks` does."""

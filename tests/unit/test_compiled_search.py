@@ -93,9 +93,9 @@ def test_few_units_are_looked_at_and_of_equals_the_lowest_wins(dtype, dimension)
     assert_same(plain(points, dtype=dtype).statistics(None, W), found)
 
 
-@pytest.mark.parametrize("exponent", range(-82, -66, 2))
+@pytest.mark.parametrize("exponent", [*range(-82, -66, 2), 60, 130, 400])
 def test_squares_that_float32_cannot_hold_are_no_trap(exponent):
-    # The bounds are in float32: they become 0, or steps of its least number.
+    # The bounds are in float32: they become 0, or steps of its least number, or infinite.
     rng = np.random.default_rng(6)
     points = 2.0**exponent * np.round(low_rank(rng, 900, dimension=50))
     data = filtered(points)
