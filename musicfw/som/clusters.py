@@ -4,6 +4,7 @@
 `cluster_units`               Ward's method on the prototypes; their number by the silhouette
 `count_weighted_ward`         Ward's method on the data of each unit, as if on the data themselves
 `winner_graph_clusters`       spectral clustering of the graph of first and second winners
+`neighbour_graph_clusters`    Ward's method on where a walk from neighbour to neighbour leads
 ============================  ====================================================================
 
 The cluster of a point is that of its best matching unit.
@@ -24,6 +25,8 @@ from musicfw.geometry import pair_squared_distances
 _MOST_CLUSTERS = 20
 # Elements of one block of distances: about 8 MB.
 _BLOCK_ELEMENTS = 1 << 20
+# Of the walk of `neighbour_graph_clusters`.
+_STEPS = 16
 
 
 def cluster_units(
@@ -189,6 +192,81 @@ def winner_graph_clusters(codebook: Codebook, points: npt.ArrayLike, *, clusters
     return _spread(codebook, occupied, _in_order(assigned))
 
 
+def neighbour_graph(
+    codebook: Codebook, points: npt.ArrayLike, *, neighbours: int = 15
+) -> FloatArray:
+    """Return how many pairs of neighbouring points join every two units, shape (M, M), symmetric.
+
+    ``A_ij = #{(x, y) : y one of the k nearest points of x, the units of x and y i and j}``, both
+    ways. Points are neighbours by Euclidean distance, with relevances that all units share if there
+    are some. They are searched with a k-d tree: quick in up to some 15 dimensions, as of codes;
+    beyond, the time grows with the square of the number of points.
+
+    Parameters
+    ----------
+    codebook : Codebook
+        The map, whose distances decide which unit a point belongs to.
+    points : array_like, shape (N, D)
+        In the map's units.
+    neighbours : int
+        k, at least 1; at most N − 1 are taken.
+
+    Raises
+    ------
+    UsageError
+        If ``neighbours`` is not an integer of at least 1.
+    """
+    matrix = as_points(points, name="points", dimension=codebook.dimension)
+    if not _is_whole(neighbours) or neighbours < 1:
+        raise UsageError(f"neighbours: expected an integer of at least 1, got {neighbours!r}")
+    joined = np.zeros((codebook.units, codebook.units))
+    k = min(neighbours, matrix.shape[0] - 1)
+    if k < 1:
+        return joined
+    from scipy.spatial import cKDTree  # here, so that `import musicfw` stays quick
+
+    winners = codebook.best_matching_units(matrix)
+    relevances = codebook.relevances
+    if relevances is not None and relevances.ndim == 1:
+        matrix = matrix * np.sqrt(relevances)
+    found = cKDTree(matrix).query(matrix, k=k + 1)[1]
+    # A point is its own nearest, but for one of more than k copies: then the last is dropped.
+    own = found == np.arange(matrix.shape[0])[:, np.newaxis]
+    own[~own.any(axis=1), -1] = True
+    others = found[~own].reshape(-1, k)
+    np.add.at(joined, (np.repeat(winners, k), winners[others.ravel()]), 1.0)
+    return joined + joined.T
+
+
+def neighbour_graph_clusters(
+    codebook: Codebook, points: npt.ArrayLike, *, clusters: int, neighbours: int = 15
+) -> IntArray:
+    """Return the cluster of every unit, shape (M,), by where walks over `neighbour_graph` lead.
+
+    With the eigenvalues λ and eigenvectors u of ``√S⁻¹ A √S⁻¹``, S the degrees of the graph, unit i
+    lies at ``(λ_k¹⁶ u_ik)_k``: the diffusion map of a walk of 16 steps (R. Coifman and S. Lafon,
+    "Diffusion maps", Applied and Computational Harmonic Analysis 21 (2006)), scaled to length 1 (as
+    in Ng, Jordan and Weiss, 2001). Ward's method, weighted by the points of each unit, merges them
+    there. Unlike a cut by as many eigenvectors as clusters, it does not change by leaps with their
+    number; nothing is random. Parameters, units without points and errors are as in
+    `count_weighted_ward` and `neighbour_graph`.
+    """
+    matrix = as_points(points, name="points", dimension=codebook.dimension)
+    graph = neighbour_graph(codebook, matrix, neighbours=neighbours)
+    counts = np.bincount(codebook.best_matching_units(matrix), minlength=codebook.units)
+    occupied = np.flatnonzero(counts)
+    _check_number(clusters, occupied.size, of="units with points")
+    if occupied.size == 1:
+        return np.zeros(codebook.units, dtype=np.intp)
+    graph, weights = graph[np.ix_(occupied, occupied)], counts[occupied].astype(np.float64)
+    root = np.sqrt(graph.sum(axis=1))
+    values, vectors = np.linalg.eigh(graph / (root[:, np.newaxis] * root))
+    places = vectors * np.maximum(values, 0.0) ** _STEPS
+    places /= np.linalg.norm(places, axis=1, keepdims=True)
+    merged = _ward(places * weights[:, np.newaxis], weights, clusters=clusters)
+    return _spread(codebook, occupied, merged)
+
+
 def _spread(codebook: Codebook, occupied: IntArray, clusters: IntArray) -> IntArray:
     """Return the clusters of the occupied units and, for the rest, of the nearest of them."""
     nearest = codebook.squared_distances(codebook.prototypes, occupied).argmin(axis=1)
@@ -242,12 +320,15 @@ def _condensed(prototypes: FloatArray, relevances: FloatArray | None) -> FloatAr
 
 
 def _check_number(clusters: int, units: int, *, of: str = "units") -> None:
-    whole = isinstance(clusters, int | np.integer) and not isinstance(clusters, bool)
-    if not whole or not 1 <= clusters <= units:
+    if not _is_whole(clusters) or not 1 <= clusters <= units:
         raise UsageError(
             f"clusters: expected an integer from 1 to {units} (the number of {of}), got "
             f"{clusters!r}"
         )
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _cut(tree: FloatArray, clusters: int) -> IntArray:

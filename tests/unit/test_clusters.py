@@ -9,6 +9,8 @@ from musicfw.errors import UsageError
 from musicfw.som.clusters import (
     cluster_units,
     count_weighted_ward,
+    neighbour_graph,
+    neighbour_graph_clusters,
     silhouettes,
     winner_graph,
     winner_graph_clusters,
@@ -90,7 +92,7 @@ def test_an_impossible_number_of_clusters_is_refused(clusters):
         cluster_units(blobs(1), clusters=clusters)
 
 
-DATA_METHODS = (count_weighted_ward, winner_graph_clusters)
+DATA_METHODS = (count_weighted_ward, winner_graph_clusters, neighbour_graph_clusters)
 
 
 def test_weighted_ward_with_a_unit_per_point_is_ward_of_the_points():
@@ -165,6 +167,7 @@ def test_a_chain_is_one_cluster_for_the_graph_and_is_cut_by_ward():
     points, book = np.vstack([band, blob]), Codebook(prototypes=units)
     whole = np.repeat([0, 1], [40, 4])
     np.testing.assert_array_equal(whole, winner_graph_clusters(book, points, clusters=2))
+    np.testing.assert_array_equal(whole, neighbour_graph_clusters(book, points, clusters=2))
     assert (count_weighted_ward(book, points, clusters=2) != whole).any()
 
 
@@ -185,3 +188,59 @@ def test_the_winners_of_many_points_are_found_in_blocks(monkeypatch):
     whole = winner_graph(book, points)
     monkeypatch.setattr("musicfw.som.clusters._BLOCK_ELEMENTS", 21)
     np.testing.assert_array_equal(whole, winner_graph(book, points))
+
+
+def neighbours_by_hand(book, points, k):
+    joined = np.zeros((book.units, book.units))
+    units = book.best_matching_units(points)
+    for number, row in enumerate(cdist(points, points)):
+        row[number] = np.inf
+        for other in np.argsort(row)[:k]:
+            joined[units[number], units[other]] += 1
+            joined[units[other], units[number]] += 1
+    return joined
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8))
+def test_the_neighbour_graph_counts_pairs_of_neighbours(seed, k):
+    points = np.random.default_rng(seed).normal(size=(30, 3))
+    book = Codebook(prototypes=points[:6])
+    found = neighbour_graph(book, points, neighbours=k)
+    np.testing.assert_array_equal(neighbours_by_hand(book, points, k), found)
+
+
+def test_a_point_is_no_neighbour_of_itself_though_it_have_copies():
+    points = np.repeat([[0.0], [9.0]], 30, axis=0)
+    book = Codebook(prototypes=[[0.0], [9.0]])
+    found = neighbour_graph(book, points, neighbours=4)
+    np.testing.assert_array_equal(2 * 4 * 30 * np.eye(2), found)
+    assert not neighbour_graph(book, [[1.0]]).any()
+
+
+def test_neighbours_heed_relevances_that_all_units_share():
+    points = np.array([[0.0, 0.0], [1.0, 9.0], [2.0, 0.0]])
+    book = Codebook(prototypes=points, relevances=[1.0, 0.0])
+    found = neighbour_graph(book, points[[0, 1]], neighbours=1)
+    np.testing.assert_array_equal([[0, 2, 0], [2, 0, 0], [0, 0, 0]], found)
+    assert neighbour_graph(book, points, neighbours=1)[0, 1] > 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 7))
+def test_clusters_by_neighbours_follow_units_and_turned_points(seed, clusters):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(80, 3))
+    book = Codebook(prototypes=points[:8])
+    found = neighbour_graph_clusters(book, points, clusters=clusters)
+    assert np.unique(found).size == clusters
+    order, turn = rng.permutation(8), np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    other = Codebook(prototypes=3.0 * points[order] @ turn + 5.0)
+    turned = neighbour_graph_clusters(other, 3.0 * points @ turn + 5.0, clusters=clusters)
+    same = found[order][:, np.newaxis] == found[order]
+    np.testing.assert_array_equal(same, turned[:, np.newaxis] == turned)
+
+
+@pytest.mark.parametrize("neighbours", [0, -1, 2.0, True])
+def test_an_impossible_number_of_neighbours_is_refused(neighbours):
+    book = Codebook(prototypes=[[0.0], [1.0]])
+    with pytest.raises(UsageError, match=r"neighbours: expected an integer of at least 1, got"):
+        neighbour_graph(book, [[0.0], [1.0]], neighbours=neighbours)

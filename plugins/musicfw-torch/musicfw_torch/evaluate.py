@@ -35,13 +35,22 @@ from musicfw.errors import UsageError
 from musicfw.relevance_scores import disentanglement
 from musicfw.rows import load_data
 from musicfw.scaling import fit_scaling
-from musicfw.som.clusters import count_weighted_ward, winner_graph_clusters
+from musicfw.som.clusters import (
+    count_weighted_ward,
+    neighbour_graph_clusters,
+    winner_graph_clusters,
+)
 from musicfw.som.quality import topographic_error
 from musicfw.spec import load_spec
 from musicfw_torch import peers
 from musicfw_torch.params import SomrlParams
 from musicfw_torch.walks import walk_rows
 
+_MERGES = {
+    "neighbour graph": neighbour_graph_clusters,
+    "winner graph": winner_graph_clusters,
+    "Ward": count_weighted_ward,
+}
 _WHOLE = ("clusters", "map", "relevances")
 # Rows for measures that compare all pairs of points, or fit a classifier.
 _PAIRS, _CLASSIFIED = 2000, 10_000
@@ -98,7 +107,7 @@ def map_rows(task: Task, trained: mf.TrainedMap, *, seed: int) -> dict[str, Row]
     book = trained.codebook
     units = book.best_matching_units(codes)
     rows: dict[str, Row] = {}
-    for name, merge in (("graph", winner_graph_clusters), ("Ward", count_weighted_ward)):
+    for name, merge in _MERGES.items():
         merged = merge(book, codes, clusters=task.clusters)
         rows[f"units merged by {name}"] = cluster_row(task.labels, merged[units])
     mixed = peers.mixture(codes, clusters=task.clusters, seed=seed, covariance="full")

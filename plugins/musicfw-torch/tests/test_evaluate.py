@@ -38,7 +38,8 @@ def test_every_method_scores_groups_that_lie_apart(task: Task) -> None:
     for name in ("k-means", "diagonal mixture", "Ward", "autoencoder + k-means"):
         assert results[name][0]["clusters"]["accuracy"] > 0.9, name
     somrl = results["SOMRL"][0]
-    assert somrl["units merged by Ward"]["accuracy"] > 0.95
+    for method in ("Ward", "winner graph", "neighbour graph"):
+        assert somrl[f"units merged by {method}"]["accuracy"] > 0.95
     assert somrl["map"]["purity"] == 1.0
     assert somrl["training"]["seconds"] > 0.0
     assert "relevances" not in results["SOMRL, relevances 1"][0]
