@@ -80,8 +80,8 @@ class Autoencoder(nn.Module):
         self.architecture = architecture
         self.register_buffer("offset", torch.zeros(architecture.features))
         self.register_buffer("scale", torch.ones(()))
-        kept = architecture.coordinates
-        self.register_buffer("axes", None if kept is None else torch.eye(architecture.features, kept))
+        width, kept = architecture.features, architecture.coordinates
+        self.register_buffer("axes", None if kept is None else torch.eye(width, kept))
         layers = _dense if architecture.encoder == "dense" else _convolutional
         with torch.random.fork_rng(devices=[]):  # layers draw weights from the global generator
             self.encoder, self.decoder = layers(architecture)
