@@ -229,7 +229,7 @@ def neighbour_graph(
     relevances = codebook.relevances
     if relevances is not None and relevances.ndim == 1:
         matrix = matrix * np.sqrt(relevances)
-    found = cKDTree(matrix).query(matrix, k=k + 1)[1]
+    found = np.asarray(cKDTree(matrix).query(matrix, k=k + 1)[1])
     # A point is its own nearest, but for one of more than k copies: then the last is dropped.
     own = found == np.arange(matrix.shape[0])[:, np.newaxis]
     own[~own.any(axis=1), -1] = True
