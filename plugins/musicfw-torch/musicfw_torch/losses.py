@@ -11,9 +11,9 @@ from musicfw_torch.relevance import weighted_squared_distances
 _NEAR, _TINY = 1e-3, 1e-12
 
 
-def reconstruction_loss(rows: Tensor, decoded: Tensor) -> Tensor:
-    """Return the mean squared error of decoded rows (N, D), in units of the root mean variance."""
-    return (decoded - rows).square().mean()
+def reconstruction_loss(rows: Tensor, decoded: Tensor, scale: Tensor) -> Tensor:
+    """Return the mean squared error of decoded rows (N, D) over the data's mean variance."""
+    return ((decoded - rows) / scale).square().mean()
 
 
 def neighbour_loss(heads: Tensor, tails: Tensor, *, repulsion: float) -> Tensor:

@@ -28,9 +28,6 @@ class Architecture:
         Their widths, or the channels of 3 × 3 convolutions with stride 2.
     image_size : tuple of int, or None
         Height and width of a row as an image, for convolutions.
-    coordinates : int, optional
-        How many principal coordinates of the data the dense layers begin and end with; by default
-        the features themselves.
     """
 
     features: int
@@ -38,7 +35,6 @@ class Architecture:
     encoder: Literal["dense", "convolutional"]
     hidden: tuple[int, ...]
     image_size: tuple[int, int] | None
-    coordinates: int | None = None
 
     def __post_init__(self) -> None:
         shape = self.image_size
@@ -67,50 +63,35 @@ class Autoencoder(nn.Module):
 
     Rows are centred and divided by one number, the root of their mean variance, before the first
     layer: the network learns at the same pace whatever the data's unit, and their geometry stays.
-    With ``coordinates`` they are turned to so many principal coordinates first, which costs little
-    of the variance of images and most of the time of their widest layers.
     """
 
     offset: Tensor
     scale: Tensor
-    axes: Tensor | None
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
         self.register_buffer("offset", torch.zeros(architecture.features))
         self.register_buffer("scale", torch.ones(()))
-        width, kept = architecture.features, architecture.coordinates
-        self.register_buffer("axes", None if kept is None else torch.eye(width, kept))
         layers = _dense if architecture.encoder == "dense" else _convolutional
         with torch.random.fork_rng(devices=[]):  # layers draw weights from the global generator
             self.encoder, self.decoder = layers(architecture)
 
     def encode(self, points: Tensor) -> Tensor:
         """Return the codes (N, d) of rows (N, D)."""
-        codes: Tensor = self.encoder(self.scaled(points))
+        codes: Tensor = self.encoder((points - self.offset) / self.scale)
         return codes
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return rows (N, D) for codes (N, d)."""
-        scaled: Tensor = self.decoder(codes) * self.scale
-        return self.offset + (scaled if self.axes is None else scaled @ self.axes.T)
-
-    def scaled(self, points: Tensor) -> Tensor:
-        """Return what the layers see of rows (N, D), (N, D or ``coordinates``)."""
-        centred = points - self.offset
-        return (centred if self.axes is None else centred @ self.axes) / self.scale
+        rows: Tensor = self.decoder(codes)
+        return rows * self.scale + self.offset
 
     def fit_scale(self, points: Tensor) -> None:
-        """Take the offset, the axes and the scale from data (N, D), which are not all equal."""
+        """Take the offset and the scale from data (N, D), which are not all equal."""
         mean = points.mean(dim=0)
         self.offset.copy_(mean)
-        centred = points - mean
-        if self.axes is not None:
-            vectors: Tensor = torch.linalg.eigh(centred.T @ centred).eigenvectors
-            self.axes.copy_(vectors[:, -self.axes.shape[1] :].flip(1))
-            centred = centred @ self.axes
-        self.scale.copy_(centred.square().mean().sqrt())
+        self.scale.copy_((points - mean).square().mean().sqrt())
 
     def draw_weights(self, generator: Generator) -> None:
         """Draw first weights: uniform, ±1/√(inputs of a unit), as is PyTorch's own choice.
@@ -136,8 +117,7 @@ def _with_relu(layers: Sequence[nn.Module]) -> list[nn.Module]:
 
 
 def _dense(architecture: Architecture) -> tuple[nn.Sequential, nn.Sequential]:
-    first = architecture.coordinates or architecture.features
-    widths = (first, *architecture.hidden, architecture.codes)
+    widths = (architecture.features, *architecture.hidden, architecture.codes)
 
     def stack(sizes: Sequence[int]) -> nn.Sequential:
         return nn.Sequential(*_with_relu([nn.Linear(a, b) for a, b in pairwise(sizes)]))

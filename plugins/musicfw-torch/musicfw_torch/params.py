@@ -13,7 +13,7 @@ from musicfw.errors import UsageError
 LawName = Literal["entropy", "logistic", "volume", "none"]
 
 # Enough updates for small data, a bounded number of passes over large ones.
-_UPDATES, _FEWEST_EPOCHS, _MOST_EPOCHS = 1100, 30, 150
+_UPDATES, _FEWEST_EPOCHS, _MOST_EPOCHS = 1100, 15, 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +33,12 @@ class SomrlParams:
     hidden: tuple[Annotated[int, Ge(1)], ...] = param(
         (256, 128), help="Widths of the hidden layers, or channels of the convolutions."
     )
-    coordinates: Annotated[int, Ge(1)] | None = param(
-        100,
-        help="Dense layers begin and end with so many leading principal coordinates of the data, "
-        "if there are more features; null takes the features themselves.",
-    )
     image_size: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] | None = param(
         None, help="Height and width of a row as an image; for the convolutional encoder."
     )
     epochs: Annotated[int, Ge(1)] | None = param(
         None,
-        help="Passes over the data; null takes what makes 1100 updates, at least 30 and at most "
+        help="Passes over the data; null takes what makes 1100 updates, at least 15 and at most "
         "150 passes.",
     )
     batch_size: Annotated[int, Ge(1)] = param(256, help="Pairs of neighbours per update.")

@@ -78,21 +78,17 @@ class Trainer:
         self._generator = torch.Generator().manual_seed(seed)
         self._device = chosen_device(params)
         dtype = getattr(torch, params.dtype)
-        points = torch.tensor(problem.points, dtype=dtype, device=self._device)
-        features = points.shape[1]
-        reduced = params.encoder == "dense" and features > (params.coordinates or features)
+        self._points = torch.tensor(problem.points, dtype=dtype, device=self._device)
         architecture = Architecture(
-            features=features,
+            features=self._points.shape[1],
             codes=params.code_dimension,
             encoder=params.encoder,
             hidden=params.hidden,
             image_size=params.image_size,
-            coordinates=params.coordinates if reduced else None,
         )
         self.network = Autoencoder(architecture).to(dtype)
         self.network.draw_weights(self._generator)
-        self.network.to(self._device).fit_scale(points)
-        self._points = self.network.scaled(points)
+        self.network.to(self._device).fit_scale(self._points)
         self._adam = torch.optim.Adam(self.network.parameters(), lr=params.learning_rate)
         self._map_adam: torch.optim.Adam | None = None
         self._squared = lattice_squared_distances(problem.lattice, self._points)
@@ -143,7 +139,7 @@ class Trainer:
         """Return the codes (N, d) of all points, as the network is now."""
         with torch.no_grad():
             blocks = torch.split(self._points, 4096)
-            return torch.cat([self.network.encoder(block) for block in blocks])
+            return torch.cat([self.network.encode(block) for block in blocks])
 
     def history(self) -> dict[str, FloatArray]:
         """Return one entry per epoch: the mean loss and its terms, and the last radius.
@@ -182,11 +178,12 @@ class Trainer:
     def _update(self, heads: Tensor, tails: Tensor, radius: float) -> Tensor:
         """Do one step of Adam and of the map; return the loss and its three terms."""
         params, rows = self.params, self._points[heads]
-        codes = self.network.encoder(torch.cat([rows, self._points[tails]]))
+        codes = self.network.encode(torch.cat([rows, self._points[tails]]))
         head_codes, tail_codes = torch.split(codes, heads.numel())
         reconstruction = neighbours = unexplained = torch.zeros((), device=self._device)
         if params.reconstruction_weight:
-            reconstruction = reconstruction_loss(rows, self.network.decoder(head_codes))
+            decoded = self.network.decode(head_codes)
+            reconstruction = reconstruction_loss(rows, decoded, self.network.scale)
         if params.neighbour_weight:
             neighbours = neighbour_loss(head_codes, tail_codes, repulsion=params.repulsion)
         if self.reached.map is not None:

@@ -221,8 +221,6 @@ def test_inversion_comes_back_to_the_code(trained: mf.TrainedMap, blobs: Any) ->
         {"repulsion": 0.0, "map_weight": 1.0},
         {"batch_size": 1, "epochs": 1},
         {"code_dimension": 1},
-        {"coordinates": 1},
-        {"coordinates": None},
     ],
     ids=str,
 )
@@ -261,41 +259,6 @@ def test_convolutions_train_and_come_back(size: tuple[int, int], small: dict[str
     assert trained.decode(trained.encode(points)).shape == points.shape
 
 
-def test_principal_coordinates_are_a_layer_before_the_first_and_after_the_last(
-    blobs: Any, small: dict[str, Any]
-) -> None:
-    points = blobs[0]
-    trained = fitted(points, **small | {"coordinates": 5})
-    centred = points - points.mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2]
-    codes = trained.encode(points)
-    # What lies across the leading five is not seen, and never decoded.
-    bare = points - centred @ axes[5:].T @ axes[5:]
-    assert np.allclose(codes, trained.encode(bare), atol=1e-4 * np.abs(codes).max())
-    across = (trained.decode(codes) - points.mean(axis=0)) @ axes[5:].T
-    assert np.abs(across).max() < 1e-4 * np.abs(points).max()
-    back = AutoencoderEmbedding.from_files(trained.embedding.files())
-    assert np.array_equal(codes, back.encode(points))
-
-
-def test_as_many_coordinates_as_features_are_the_features(
-    blobs: Any, small: dict[str, Any]
-) -> None:
-    plain = fitted(blobs[0], **small | {"coordinates": None})
-    for coordinates in (12, 100):
-        assert same(plain, fitted(blobs[0], **small | {"coordinates": coordinates}))
-
-
-def test_maps_stored_before_there_were_coordinates_can_be_read(trained: mf.TrainedMap) -> None:
-    files = dict(trained.embedding.files())
-    config = json.loads(files["config.json"])
-    assert config["architecture"].pop("coordinates") is None
-    files["config.json"] = json.dumps(config).encode()
-    points = np.ones((2, 12))
-    back = AutoencoderEmbedding.from_files(files)
-    assert np.array_equal(trained.encode(points), back.encode(points))
-
-
 def test_relevances_of_one_give_the_bytes_of_no_law(blobs: Any, small: dict[str, Any]) -> None:
     none = fitted(blobs[0], **small | {"law": "none"})
     endless = fitted(blobs[0], **small | {"temperature": 1e30})
@@ -304,7 +267,7 @@ def test_relevances_of_one_give_the_bytes_of_no_law(blobs: Any, small: dict[str,
 
 def test_the_default_number_of_epochs_falls_with_the_data() -> None:
     params = SomrlParams()
-    assert [params.epochs_for(n) for n in (100, 1797, 10_000, 70_000)] == [150, 150, 30, 30]
+    assert [params.epochs_for(n) for n in (100, 1797, 10_000, 70_000)] == [150, 150, 29, 15]
     assert SomrlParams(epochs=3).epochs_for(70_000) == 3
 
 
