@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from reprlib import repr as short_repr
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,18 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def is_whole(value: object) -> TypeGuard[int | np.integer[Any]]:
+    """Whether ``value`` is an integer; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def as_whole(value: object, *, name: str, least: int) -> int:
+    """Return ``value`` as an int, refusing what is no integer or less than ``least``."""
+    if not is_whole(value) or value < least:
+        raise UsageError(f"{name}: expected an integer of at least {least}, got {value!r}")
+    return int(value)
 
 
 def as_matrix(

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from musicfw.arrays import BoolArray, FloatArray, IntArray
+from musicfw.arrays import BoolArray, FloatArray, IntArray, as_whole
 from musicfw.errors import UsageError
 
 Topology = Literal["rectangular", "hexagonal"]
@@ -51,12 +51,8 @@ class Lattice:
 
     def __post_init__(self) -> None:
         for name in ("rows", "columns"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise UsageError(
-                    f"Lattice.{name}: expected an integer of at least 1, got {value!r}"
-                )
-            object.__setattr__(self, name, int(value))
+            value = as_whole(getattr(self, name), name=f"Lattice.{name}", least=1)
+            object.__setattr__(self, name, value)
         if self.topology not in get_args(Topology):
             raise UsageError(
                 f"Lattice.topology: expected 'rectangular' or 'hexagonal', got {self.topology!r}"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.api import PolicyFactory, SteeringProblem
-from musicfw.arrays import FloatArray, as_points, read_only
+from musicfw.arrays import FloatArray, as_points, as_whole, read_only
 from musicfw.axes import Axes, axes_of
 from musicfw.codebook import Codebook
 from musicfw.control.constraints import (
@@ -158,8 +158,7 @@ def _check_call(target: Target, steps: int, until: Until) -> None:
         raise UsageError(
             f"target: expected a Target, such as Target.units([3, 4]), got {type(target).__name__}"
         )
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise UsageError(f"steps: expected an integer of at least 1, got {steps!r}")
+    as_whole(steps, name="steps", least=1)
     if until not in get_args(Until):
         raise UsageError(f"until: expected 'settled' or 'arrived', got {until!r}")
 

@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, WorkArray, as_matrix, known_range, refuse_unknown_rows
+from musicfw.arrays import (
+    FloatArray,
+    WorkArray,
+    as_matrix,
+    as_whole,
+    known_range,
+    refuse_unknown_rows,
+)
 from musicfw.checkpoint import fingerprint
 from musicfw.codebook import Codebook
 from musicfw.dataset import Scaling, as_weights, checked_names
@@ -85,9 +92,7 @@ class StreamTrainer:
         feature_names: Sequence[str] | None = None,
         **params: Any,
     ) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
-        self.lattice, self.seed = lattice, int(seed)
+        self.lattice, self.seed = lattice, as_whole(seed, name="seed", least=0)
         self._missing = keeps_gaps(missing)
         self.params: NativeParams = params_from_keywords(NATIVE, params)
         _check(self.params, updates)

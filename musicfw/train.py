@@ -14,6 +14,7 @@ from musicfw.api import BackendFactory, Embedding, RawMap, TrainingProblem
 from musicfw.arrays import (
     FloatArray,
     IntArray,
+    as_whole,
     read_only,
 )
 from musicfw.codebook import Codebook
@@ -267,6 +268,4 @@ def _labels(labels: npt.ArrayLike | None, count: int) -> npt.NDArray[np.str_] | 
 
 
 def _generator(seed: int) -> np.random.Generator:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise UsageError(f"seed: expected an integer of at least 0, got {seed!r}")
-    return np.random.default_rng(int(seed))
+    return np.random.default_rng(as_whole(seed, name="seed", least=0))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import BoolArray, FloatArray
+from musicfw.arrays import BoolArray, FloatArray, is_whole
 from musicfw.dataset import Scaling
 from musicfw.errors import UsageError, did_you_mean
 
@@ -145,7 +145,7 @@ def _number(feature: Feature, names: Sequence[str] | None, dimension: int, what:
             "the map has no feature names; use numbers" if not known else "see feature_names"
         )
         raise UsageError(f"{what}: expected the name of a feature, got {feature!r}; {hint}")
-    if isinstance(feature, bool) or not isinstance(feature, int | np.integer):
+    if not is_whole(feature):
         raise UsageError(f"{what}: expected names or numbers of features, got {feature!r}")
     if not 0 <= feature < dimension:
         raise UsageError(

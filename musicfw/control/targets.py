@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, IntArray, as_activations, as_unit_indices
+from musicfw.arrays import FloatArray, IntArray, as_activations, as_unit_indices, is_whole
 from musicfw.codebook import Codebook
 from musicfw.errors import UsageError, did_you_mean, one_of
 from musicfw.som.clusters import cluster_units
@@ -251,7 +251,7 @@ def _cell(value: Any, codebook: Codebook) -> IntArray:
             "Target.cell: the codebook has no lattice; use Target.units, or give Codebook a lattice"
         )
     row, column = value
-    if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in value):
+    if not all(is_whole(n) for n in value):
         raise UsageError(f"Target.cell: expected a row and a column (integers), got {value!r}")
     return np.array([codebook.lattice.unit(row, column)], dtype=np.intp)
 

@@ -17,7 +17,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import FloatArray, IntArray, as_points
+from musicfw.arrays import FloatArray, IntArray, as_points, as_whole, is_whole
 from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
 from musicfw.geometry import pair_squared_distances
@@ -111,10 +111,7 @@ def count_weighted_ward(codebook: Codebook, points: npt.ArrayLike, *, clusters: 
     _check_number(clusters, occupied.size, of="units with points")
     counts = np.bincount(number).astype(np.float64)
     sums = np.zeros((occupied.size, codebook.dimension))
-    relevances = codebook.relevances
-    if relevances is not None and relevances.ndim == 1:
-        matrix = matrix * np.sqrt(relevances)
-    np.add.at(sums, number, matrix)
+    np.add.at(sums, number, _stretched(matrix, codebook.relevances))
     return _spread(codebook, occupied, _ward(sums, counts, clusters=clusters))
 
 
@@ -182,8 +179,7 @@ def winner_graph_clusters(codebook: Codebook, points: npt.ArrayLike, *, clusters
         return np.zeros(codebook.units, dtype=np.intp)
     from scipy.linalg import eigh, qr, svd  # here, so that `import musicfw` stays quick
 
-    root = np.sqrt(degrees[occupied])
-    normalised = graph[np.ix_(occupied, occupied)] / (root[:, np.newaxis] * root)
+    normalised = _normalised(graph[np.ix_(occupied, occupied)])
     last = occupied.size - 1
     _, vectors = eigh(normalised, subset_by_index=(last - clusters + 1, last))
     _, _, pivots = qr(vectors.T, mode="economic", pivoting=True)
@@ -217,19 +213,22 @@ def neighbour_graph(
         If ``neighbours`` is not an integer of at least 1.
     """
     matrix = as_points(points, name="points", dimension=codebook.dimension)
-    if not _is_whole(neighbours) or neighbours < 1:
-        raise UsageError(f"neighbours: expected an integer of at least 1, got {neighbours!r}")
+    winners = codebook.best_matching_units(matrix)
+    return _joined(codebook, matrix, winners, neighbours=neighbours)
+
+
+def _joined(
+    codebook: Codebook, matrix: FloatArray, winners: IntArray, *, neighbours: int
+) -> FloatArray:
+    """Return the neighbour graph of points (N, D) whose winners (N,) are known."""
     joined = np.zeros((codebook.units, codebook.units))
-    k = min(neighbours, matrix.shape[0] - 1)
+    k = min(as_whole(neighbours, name="neighbours", least=1), matrix.shape[0] - 1)
     if k < 1:
         return joined
     from scipy.spatial import cKDTree  # here, so that `import musicfw` stays quick
 
-    winners = codebook.best_matching_units(matrix)
-    relevances = codebook.relevances
-    if relevances is not None and relevances.ndim == 1:
-        matrix = matrix * np.sqrt(relevances)
-    found = np.asarray(cKDTree(matrix).query(matrix, k=k + 1)[1])
+    stretched = _stretched(matrix, codebook.relevances)
+    found = np.asarray(cKDTree(stretched).query(stretched, k=k + 1)[1])
     # A point is its own nearest, but for one of more than k copies: then the last is dropped.
     own = found == np.arange(matrix.shape[0])[:, np.newaxis]
     own[~own.any(axis=1), -1] = True
@@ -252,19 +251,30 @@ def neighbour_graph_clusters(
     `count_weighted_ward` and `neighbour_graph`.
     """
     matrix = as_points(points, name="points", dimension=codebook.dimension)
-    graph = neighbour_graph(codebook, matrix, neighbours=neighbours)
-    counts = np.bincount(codebook.best_matching_units(matrix), minlength=codebook.units)
+    winners = codebook.best_matching_units(matrix)
+    graph = _joined(codebook, matrix, winners, neighbours=neighbours)
+    counts = np.bincount(winners, minlength=codebook.units)
     occupied = np.flatnonzero(counts)
     _check_number(clusters, occupied.size, of="units with points")
     if occupied.size == 1:
         return np.zeros(codebook.units, dtype=np.intp)
     graph, weights = graph[np.ix_(occupied, occupied)], counts[occupied].astype(np.float64)
-    root = np.sqrt(graph.sum(axis=1))
-    values, vectors = np.linalg.eigh(graph / (root[:, np.newaxis] * root))
+    values, vectors = np.linalg.eigh(_normalised(graph))
     places = vectors * np.maximum(values, 0.0) ** _STEPS
     places /= np.linalg.norm(places, axis=1, keepdims=True)
     merged = _ward(places * weights[:, np.newaxis], weights, clusters=clusters)
     return _spread(codebook, occupied, merged)
+
+
+def _stretched(points: FloatArray, relevances: FloatArray | None) -> FloatArray:
+    """Return points whose Euclidean distances have the relevances that all units share in them."""
+    return points if relevances is None or relevances.ndim == 2 else points * np.sqrt(relevances)
+
+
+def _normalised(graph: FloatArray) -> FloatArray:
+    """Return ``√S⁻¹ A √S⁻¹``, S the degrees, all positive."""
+    root = np.sqrt(graph.sum(axis=1))
+    return np.asarray(graph / (root[:, np.newaxis] * root))
 
 
 def _spread(codebook: Codebook, occupied: IntArray, clusters: IntArray) -> IntArray:
@@ -307,8 +317,7 @@ def _condensed(prototypes: FloatArray, relevances: FloatArray | None) -> FloatAr
     from scipy.spatial.distance import pdist
 
     if relevances is None or relevances.ndim == 1:
-        scaled = prototypes if relevances is None else prototypes * np.sqrt(relevances)
-        return np.asarray(pdist(scaled))
+        return np.asarray(pdist(_stretched(prototypes, relevances)))
     numbers = np.arange(prototypes.shape[0])
     rows = [
         pair_squared_distances(
@@ -320,15 +329,11 @@ def _condensed(prototypes: FloatArray, relevances: FloatArray | None) -> FloatAr
 
 
 def _check_number(clusters: int, units: int, *, of: str = "units") -> None:
-    if not _is_whole(clusters) or not 1 <= clusters <= units:
+    if not is_whole(clusters) or not 1 <= clusters <= units:
         raise UsageError(
             f"clusters: expected an integer from 1 to {units} (the number of {of}), got "
             f"{clusters!r}"
         )
-
-
-def _is_whole(number: object) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _cut(tree: FloatArray, clusters: int) -> IntArray:

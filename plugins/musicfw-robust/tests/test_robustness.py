@@ -23,12 +23,17 @@ def errors(codebook, distances, x, solver=HUBER, **params):
     return np.linalg.norm(found - x, axis=1)
 
 
+def spoil(rng, distances, count):
+    """Make so many distances of every point 3 to 100 times too large."""
+    for row in distances:
+        row[rng.choice(row.size, count, replace=False)] *= rng.uniform(3.0, 100.0, count)
+
+
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(SEEDS)
 def test_a_few_gross_errors_leave_the_point_where_it_is(seed):
     rng, codebook, x, distances = scene(seed)
-    for row in distances:
-        row[rng.choice(row.size, 2, replace=False)] *= rng.uniform(3.0, 100.0, 2)
+    spoil(rng, distances, 2)
     robust = errors(codebook, distances, x, iterations=200)
     assert robust.max() < 1e-4 < errors(codebook, distances, x, solver="exact").min()
 
@@ -40,8 +45,7 @@ def test_gross_errors_do_no_more_harm_where_relevances_differ_by_unit(seed):
     relevances = rng.uniform(0.1, 2.0, size=codebook.prototypes.shape)
     codebook = mf.Codebook(prototypes=codebook.prototypes, relevances=relevances)
     distances = codebook.squared_distances(x)
-    for row in distances:
-        row[rng.choice(row.size, 3, replace=False)] *= rng.uniform(3.0, 100.0, 3)
+    spoil(rng, distances, 3)
     robust = errors(codebook, distances, x, iterations=200)
     assert robust.max() < 1e-4 < errors(codebook, distances, x, solver="exact").min()
 
