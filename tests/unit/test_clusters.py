@@ -119,6 +119,11 @@ def test_weighted_ward_heeds_shared_relevances_and_compares_single_ones_as_eucli
     for relevances, clusters in expected.items():
         book = Codebook(prototypes=points, relevances=relevances)
         assert count_weighted_ward(book, points, clusters=2).tolist() == clusters
+    high = points * [1.0, 10.0]
+    for relevances, clusters in {None: [0, 1, 0], (1.0, 0.01): [0, 0, 1]}.items():
+        book = Codebook(prototypes=high, relevances=relevances)
+        assert count_weighted_ward(book, high, clusters=2).tolist() == clusters
+        assert cluster_units(high, book.relevances, clusters=2).tolist() == clusters
     single = Codebook(prototypes=points, relevances=np.tile([0.1, 1.9], (3, 1)))
     assert count_weighted_ward(single, points, clusters=2).tolist() == [0, 0, 1]
 
@@ -223,6 +228,14 @@ def test_neighbours_heed_relevances_that_all_units_share():
     found = neighbour_graph(book, points[[0, 1]], neighbours=1)
     np.testing.assert_array_equal([[0, 2, 0], [2, 0, 0], [0, 0, 0]], found)
     assert neighbour_graph(book, points, neighbours=1)[0, 1] > 0
+    # The first point's nearest is the third; by the relevances it is the second.
+    high = np.array([[0.0, 0.0], [1.0, 30.0], [5.0, 0.0]])
+    for relevances, joined in {
+        None: [[0, 1, 2], [1, 0, 0], [2, 0, 0]],
+        (1.0, 0.001): [[0, 2, 0], [2, 0, 1], [0, 1, 0]],
+    }.items():
+        book = Codebook(prototypes=high, relevances=relevances)
+        np.testing.assert_array_equal(joined, neighbour_graph(book, high, neighbours=1))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 7))
