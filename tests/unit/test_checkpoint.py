@@ -23,7 +23,7 @@ MODES = [
     {"mode": "batch", "epochs": 5, "dtype": "float32", "initialization": "sample"},
     {"mode": "minibatch", "epochs": 9, "validation_share": 0.1, "patience": 2},
     {"mode": "batch", "epochs": 2, "full_epochs": 99, "validation_share": 0.1, "patience": 1},
-    {"mode": "online", "epochs": 30, "validation_share": 0.1, "patience": 2},
+    {"mode": "online", "epochs": 30, "validation_share": 0.1, "patience": 4},
 ]
 
 

@@ -212,7 +212,7 @@ def test_a_training_with_gaps_goes_on_from_its_checkpoint_number_for_number(tmp_
     options = {"lattice": LATTICE, "missing": "keep", "chunk_size": 500, "checkpoint_every_s": 0}
 
     def stop(done, total):
-        if done == 25:  # by then updates keep a share of those before
+        if done == 20:  # by then updates keep a share of those before
             raise RuntimeError
 
     whole = mf.train(points, **options)

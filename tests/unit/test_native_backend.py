@@ -114,12 +114,12 @@ def test_a_huge_or_tiny_radius_gives_no_warning():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("linear", [4.0, 3.0, 2.0, 1.0]),
-        ("exponential", [4.0, 4.0 ** (2 / 3), 4.0 ** (1 / 3), 1.0]),
-        ("inverse-time", [4.0, 2.0, 4.0 / 3.0, 1.0]),
+        ("linear", [3.4, 2.6, 1.8, 1.0]),
+        ("exponential", [3.4, 3.4 ** (2 / 3), 3.4 ** (1 / 3), 1.0]),
+        ("inverse-time", [3.4, 3.4 / 1.8, 3.4 / 2.6, 1.0]),
     ],
 )
-def test_the_radius_falls_from_a_quarter_of_the_larger_side(name, expected):
+def test_the_radius_falls_from_a_share_of_the_larger_side(name, expected):
     lattice = Lattice(rows=8, columns=16)
     radii = radius_schedule(NativeParams(radius_decay=name), lattice, updates=4)
     np.testing.assert_allclose(expected, radii, rtol=8 * EPS)

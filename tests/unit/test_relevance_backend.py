@@ -82,13 +82,15 @@ def test_permuted_features_have_permuted_relevances(mode):
 def test_a_map_without_relevances_is_that_of_the_native_backend():
     points = np.random.default_rng(0).normal(size=(300, 5)) * [5.0, 3.0, 1.0, 1.0, 1.0]
     lattice = mf.Lattice(rows=4, columns=6, topology="hexagonal")
-    plain = mf.train(points, lattice=lattice, mode="batch", epochs=20, backend="native")
+    radii = {"radius_start": 2.0, "radius_decay": "exponential"}
+    plain = mf.train(points, lattice=lattice, mode="batch", epochs=20, backend="native", **radii)
     som = mf.train(
         points,
         lattice=lattice,
         backend="relevance",
         law="none",
         epochs=20,
+        radius_start=2.0,
         receptive_field=1.0,
     )
     np.testing.assert_allclose(plain.codebook.prototypes, som.codebook.prototypes, rtol=1e-8)

@@ -210,7 +210,7 @@ def test_a_sparse_training_goes_on_from_its_checkpoint_number_for_number(tmp_pat
     options = {"lattice": LATTICE, "chunk_size": 500, "checkpoint_every_s": 0}
 
     def stop(done, total):
-        if done == 25:
+        if done == 20:
             raise RuntimeError
 
     whole = mf.train(X, **options)

@@ -282,7 +282,7 @@ def test_every_update_is_recorded_as_it_was():
             moved = after.codebook.prototypes - before.codebook.prototypes
             expected = np.sqrt((moved**2).sum(axis=1).mean())
             assert latest["change"] == pytest.approx(expected, rel=100 * EPS, abs=100 * EPS)
-        assert latest["radius"] == pytest.approx([1.5, (1.5 * 0.3) ** 0.5, 0.3][min(number, 2)])
+        assert latest["radius"] == pytest.approx([1.9, 1.1, 0.3][min(number, 2)])
         before = after
 
 

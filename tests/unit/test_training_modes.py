@@ -56,7 +56,7 @@ def test_a_minibatch_that_holds_all_points_is_the_batch_bit_for_bit(seed, count)
     points = np.random.default_rng(seed).normal(size=(count, 3))
     lattice = Lattice(rows=3, columns=4)
     minibatch = fit(points, lattice, seed=seed)
-    batch = fit(points, lattice, seed=seed, mode="batch", epochs=30)
+    batch = fit(points, lattice, seed=seed, mode="batch", epochs=24)
     assert minibatch.prototypes.tobytes() == batch.prototypes.tobytes()
     assert {k: v.tobytes() for k, v in minibatch.history.items()} == {
         k: v.tobytes() for k, v in batch.history.items()
@@ -111,8 +111,8 @@ def test_full_epochs_continue_with_the_last_radius():
 
 def test_the_default_number_of_updates_grows_with_the_map_and_stops_at_a_pass():
     params = NativeParams()
-    assert params.updates(points=150, units=100) == 30
-    assert params.updates(points=60_000, units=400) == 30
+    assert params.updates(points=150, units=100) == 24
+    assert params.updates(points=60_000, units=400) == 26
     assert params.updates(points=60_000, units=800) == 52
     assert params.updates(points=60_000, units=1600) == 60
     assert NativeParams(epochs=3).updates(points=2500, units=9) == 9

@@ -14,7 +14,8 @@ def train(X, side, **params):
 
 
 def batch(X, side, **params):
-    return train(X, side, mode="batch", epochs=10, radius_start=side / 2, **params)
+    radii = {"radius_start": side / 2, "radius_decay": "exponential"}
+    return train(X, side, mode="batch", epochs=10, **radii, **params)
 
 
 def prepare(X, side):
