@@ -284,6 +284,10 @@ class RawMap:
     placed : bool
         Whether every unit has its place on the lattice. If not, there may be fewer units than the
         lattice has, in any order, and the codebook has no lattice.
+    distances : ndarray, shape (n,), optional
+        Distances of points to their nearest prototypes, if the backend has them at hand: of all the
+        problem's points, or of some, evenly or randomly chosen. The map keeps their percentiles; of
+        fewer than all and than 1000, the host measures them itself.
     """
 
     prototypes: FloatArray
@@ -292,6 +296,7 @@ class RawMap:
     relevances: FloatArray | None = None
     embedding: Embedding | None = None
     placed: bool = True
+    distances: FloatArray | None = None
 
 
 class Backend(Protocol):

@@ -57,6 +57,13 @@ def _check(raw: RawMap, chosen: Provided, problem: TrainingProblem) -> None:
             as_relevances(raw.relevances, name="relevances", units=shape[0], dimension=shape[1])
         except UsageError as err:
             raise chosen.error("fit", str(err)) from err
+    if raw.distances is not None:
+        distances = np.asarray(raw.distances)
+        name = "distances, at most one per point"
+        known = min(distances.size, problem.points.shape[0])
+        chosen.checked(distances, call="fit", name=name, shape=(known,))
+        if not (distances >= 0.0).all() or not np.isfinite(distances).all():
+            raise chosen.error("fit", "expected finite distances of at least 0")
     if not isinstance(raw.history, Mapping):
         got = type(raw.history).__name__
         raise chosen.error("fit", f"expected history as a mapping of arrays, got {got}")

@@ -80,7 +80,8 @@ class MaskedSearch:
         known, filled = known_and_filled(chunk)
         relative = filled @ self._minus_twice.T
         relative += known.astype(chunk.dtype) @ self._squares.T
-        return winners_of(relative, np.einsum("nd,nd->n", filled, filled))
+        winners, self.squared = winners_of(relative, np.einsum("nd,nd->n", filled, filled))
+        return winners, self.squared
 
 
 def masked_best_matching_units(

@@ -11,12 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from musicfw.api import BackendFactory, Embedding, RawMap, TrainingProblem
-from musicfw.arrays import (
-    FloatArray,
-    IntArray,
-    as_whole,
-    read_only,
-)
+from musicfw.arrays import FloatArray, IntArray, as_whole, read_only
 from musicfw.codebook import Codebook
 from musicfw.dataset import as_weights, checked_image_shape, checked_names
 from musicfw.embeddings import checked_embedding
@@ -25,11 +20,7 @@ from musicfw.fit import fit, fit_kept
 from musicfw.frames import names_of
 from musicfw.geometry import best_matching_units, nearest_squared_distances
 from musicfw.lattice import Lattice
-from musicfw.missing import (
-    MissingValues,
-    filled_from,
-    masked_best_matching_units,
-)
+from musicfw.missing import MissingValues, filled_from, masked_best_matching_units
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided, unblamed
 from musicfw.scaling import ScalingKind
@@ -39,6 +30,9 @@ from musicfw.som.quality import labels_of_units
 from musicfw.sparse import is_sparse, read_only_csr
 from musicfw.training_data import TrainingData, training_data
 from musicfw.types import TrainedMap
+
+# How many distances the percentiles are taken from, if there are as many points.
+_DISTANCES = 1000
 
 
 def train(
@@ -215,7 +209,10 @@ def _described(
         labels=None if labels is None else _unit_labels(seen, points, labels, data.gaps),
         clusters=None if clusters is None else _clusters(codebook, clusters),
     )
-    return codebook, _distance_quantiles(points, seen, data.gaps)
+    known = raw.distances
+    if known is None or known.size < min(points.shape[0], _DISTANCES):
+        known = _distances(points, seen, data.gaps)
+    return codebook, np.quantile(known, np.linspace(0.0, 1.0, 101))
 
 
 def _clusters(codebook: Codebook, clusters: int) -> IntArray:
@@ -230,14 +227,14 @@ def _unit_labels(
     return labels_of_units(winners, labels, units=codebook.units)
 
 
-def _distance_quantiles(points: FloatArray, codebook: Codebook, gaps: bool) -> FloatArray:
-    """Return the percentiles of the distance to the nearest prototype, of 1000 rows at most."""
-    some = points[:: -(-points.shape[0] // 1000)]
+def _distances(points: FloatArray, codebook: Codebook, gaps: bool) -> FloatArray:
+    """Return the distances to the nearest prototype, of 1000 rows at most."""
+    some = points[:: -(-points.shape[0] // _DISTANCES)]
     if gaps:
         units = masked_best_matching_units(some, codebook.prototypes, codebook.relevances)
         some = filled_from(some, codebook.prototypes, units)
     nearest = nearest_squared_distances(some, codebook.prototypes, codebook.relevances)
-    return np.quantile(np.sqrt(nearest), np.linspace(0.0, 1.0, 101))
+    return np.sqrt(nearest)
 
 
 def _embedding(raw: RawMap, problem: TrainingProblem, registry: Registry | None) -> Embedding:

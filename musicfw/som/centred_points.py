@@ -21,6 +21,9 @@ from musicfw.som.statistics import (
 )
 from musicfw.sparse import dense
 
+# At least as many distances are kept of every pass, if there are as many points.
+_POINTS_SAMPLED = 1000
+
 
 class CentredPoints:
     """The points about a centre, a chunk at a time.
@@ -56,6 +59,8 @@ class CentredPoints:
     ) -> None:
         self._missing = missing
         self._handed_on: tuple[FloatArray, WorkArray] | None = None
+        self._first: WorkArray | None = None
+        self._sampled: list[WorkArray] = []
         whole = RoundedSearch if np.dtype(dtype) == np.float64 else PlainSearch
         self._searches = MaskedSearch if missing else whole
         self._weights = weights
@@ -101,15 +106,37 @@ class CentredPoints:
         if self._handed_on is not None and self._handed_on[0] is prototypes:
             relative = self._handed_on[1]
         else:
-            first = np.arange(min(self.count, POINTS_HANDED_ON)) if rows is None else rows
-            chunks = self.chunks(first[:POINTS_HANDED_ON])
             relative_of = _relative_of_known if self._missing else _relative
-            relative = np.concatenate([relative_of(chunk, prototypes) for chunk in chunks])
+            relative = relative_of(self._head(rows), prototypes)
         self._handed_on = None  # it is changed below
         best = relative.argmin(axis=1)
         if prototypes.shape[0] > 1:
             relative[np.arange(best.size), best] = np.inf
         return np.column_stack([best, relative.argmin(axis=1)])
+
+    def _head(self, rows: IntArray | None) -> WorkArray:
+        """Return the first 64 of some, or all, points; those of all are kept."""
+        if rows is None and self._first is not None:
+            return self._first
+        first = np.arange(self.count) if rows is None else rows
+        chunks = [chunk.copy() for chunk in self.chunks(first[:POINTS_HANDED_ON])]
+        head = np.concatenate(chunks)
+        if rows is None:
+            self._first = head
+        return head
+
+    def sampled_distances(self) -> FloatArray:
+        """Return distances to the nearest prototypes, as `statistics` last found them.
+
+        Of all of its points; if there are 2000 or more, of 1000 to 2000 of them, spread evenly.
+        """
+        return np.sqrt(np.concatenate(self._sampled).astype(np.float64))
+
+    def _sample(self, squared: WorkArray, start: int, count: int) -> None:
+        """Keep some of the squared distances of the points from ``start`` on, of ``count``."""
+        step = max(1, count // _POINTS_SAMPLED)
+        self._sampled = [] if start == 0 else self._sampled
+        self._sampled.append(squared[-start % step :: step].copy())
 
     def statistics(self, rows: IntArray | None, prototypes: FloatArray) -> Statistics:
         """Return the statistics of some of the points, or of all for None."""
@@ -117,6 +144,7 @@ class CentredPoints:
         handed_on: list[WorkArray] = []
         search = self._searches(prototypes, self.dtype)
         weights = self._weights if self._weights is None or rows is None else self._weights[rows]
+        count = self.count if rows is None else rows.size
         start = 0
         for chunk in self.chunks(rows):
             own = None if weights is None else weights[start : start + chunk.shape[0]]
@@ -126,6 +154,7 @@ class CentredPoints:
                     chunk, prototypes, weights=own, search=search, missing=self._missing
                 )
             total = part if total is None else total + part
+            self._sample(search.squared, start - chunk.shape[0], count)
             first = start - chunk.shape[0] < POINTS_HANDED_ON
             if first and not isinstance(search, MaskedSearch):
                 handed_on.append(search.relative)

@@ -114,10 +114,11 @@ class FilteredPoints(CentredPoints):
         W = prototypes.astype(self.dtype, order="C")
         tables = self._of_units(prototypes)
 
-        def collect(chunks: list[_Chunk]) -> Statistics | None:
+        def collect(chunks: list[_Chunk]) -> tuple[Statistics, WorkArray] | None:
             return self._collect(chunks, W, tables) if self.prunes else None
 
         total: Statistics | None = None
+        count, start = self.count if rows is None else rows.size, 0
         chunks = self._reduced_chunks(rows)
         together = iter(lambda: list(islice(chunks, _CHUNKS_TOGETHER)), [])
         # As many at a time as there are threads: their sums wait in memory.
@@ -126,46 +127,57 @@ class FilteredPoints(CentredPoints):
                 if found is None:
                     self.prunes = False
                     return None
-                total = found if total is None else total + found
+                fresh, squared = found
+                total = fresh if total is None else total + fresh
+                self._sample(squared, start, count)
+                start += squared.size
         return total
 
     def _collect(
         self, chunks: list[_Chunk], W: WorkArray, tables: tuple[WorkArray, WorkArray]
-    ) -> Statistics | None:
-        """Return the statistics of some chunks; None where too many distances were computed."""
+    ) -> tuple[Statistics, WorkArray] | None:
+        """Return the statistics of some chunks, and the squared distances of their points.
+
+        None where too many distances were computed.
+        """
         sums, counts, error_sum, weight = np.zeros_like(W), np.zeros(len(W)), 0.0, 0.0
+        all_squared = np.empty(sum(chunk.rows.size for chunk in chunks), W.dtype)
+        start = 0
         for chunk in chunks:
             count = chunk.rows.size
             shares = np.ones(count) if self._weights is None else self._weights[chunk.rows]
-            squared = np.empty(count, W.dtype)
+            squared = all_squared[start : start + count]
+            start += count
             for part in (slice(_TRIAL_ROWS), slice(_TRIAL_ROWS, None)):
                 rows, reduced, lengths = (facts[part] for facts in chunk)
-                found = sums, counts, squared[part]
-                given = rows, reduced, lengths, shares[part], W, *tables, *found
+                made = sums, counts, squared[part]
+                given = rows, reduced, lengths, shares[part], W, *tables, *made
                 computed = self._kernels.collect(self._points, self._centre, *given)
                 if computed > _WORTHWHILE_SHARE * rows.size * len(W):
                     return None
             error_sum += float(shares @ np.sqrt(squared).astype(np.float64))
             weight += float(shares.sum())
-        return Statistics(
+        found = Statistics(
             sums=sums.astype(np.float64), counts=counts, error_sum=error_sum, rows=weight
         )
+        return found, all_squared
 
     def _of_units(self, W: FloatArray) -> tuple[WorkArray, WorkArray]:
         """Return what `musicfw.som.kernels.collect` takes as ``table`` and ``fine``."""
-        units, lanes = np.arange(W.shape[0]), self._kernels.LANES
-        groups = -(-W.shape[0] // (8 * lanes)) * 8  # whole vectors of them
-        column = units % lanes * groups + units // lanes
-        table = np.zeros((_COARSE + 2, lanes * groups), dtype=np.float32)
-        table[-1] = np.inf
+        units, lanes = W.shape[0], self._kernels.LANES
+        groups = -(-units // (8 * lanes)) * 8  # whole vectors of them
+        rows = np.zeros((groups * lanes, _COARSE + 2), dtype=np.float32)
+        rows[units:, -1] = np.inf
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             # In float64, which leaves ρ(w) as it is: it counts most where it is small.
             squared, coarse, left, *fine = self._reduced(W)
-            table[:_COARSE, column] = -2 * coarse.T
-            table[_COARSE, column] = -2 * left
-            table[-1, column] = squared * (1.0 - self._room)
+            rows[:units, :_COARSE] = -2 * coarse
+            rows[:units, _COARSE] = -2 * left
+            rows[:units, -1] = squared * (1.0 - self._room)
+            # A column per unit, `unit % lanes * groups + unit // lanes`.
+            table = rows.reshape(groups, lanes, -1).transpose(2, 1, 0).reshape(_COARSE + 2, -1)
             if not fine:
-                return table, np.empty((W.shape[0], 0), dtype=np.float32)
+                return table, np.empty((units, 0), dtype=np.float32)
             return table, 2 * np.column_stack([*fine, left]).astype(np.float32)
 
     def _reduced_chunks(self, rows: IntArray | None) -> Iterator[_Chunk]:

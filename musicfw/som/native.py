@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -142,7 +142,9 @@ class NativeBackend:
         last = data.statistics(first.rows, reached.prototypes).quantization_error
         best_two = data.best_two(first.rows, reached.prototypes)
         history.note_errors(reached.updates - 1, last, best_two)
-        return _raw_map(reached, data.centre, history, interrupted=interrupted)
+        known = data.sampled_distances() if judge is None and not problem.missing else None
+        raw = _raw_map(reached, data.centre, history, interrupted=interrupted)
+        return replace(raw, distances=known)
 
     def _updates(self, problem: TrainingProblem) -> int:
         return self.params.updates(points=problem.points.shape[0], units=problem.lattice.units)

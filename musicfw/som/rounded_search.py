@@ -55,6 +55,7 @@ class RoundedSearch:
             here = slice(start, start + _ROWS)
             winners[here], squared[here], relative = self._of_block(chunk[here])
             self.relative = relative if start == 0 else self.relative
+        self.squared = squared
         return winners, squared
 
     def _of_block(self, X: WorkArray) -> tuple[IntArray, WorkArray, WorkArray]:

@@ -58,11 +58,14 @@ class SparsePoints(CentredPoints):
         """Return the statistics of some of the points, or of all for None."""
         total: Statistics | None = None
         search = SparseSearch(prototypes, self.dtype)
+        count, start = self.count if rows is None else rows.size, 0
         for chunk, weights in self._parts(rows, self._rows):
             chunk = chunk.astype(self.dtype, copy=False)
             with np.errstate(over="ignore", invalid="ignore"):
                 part = statistics(chunk, prototypes, weights=weights, search=search)
             total = part if total is None else total + part
+            self._sample(search.squared, start, count)
+            start += chunk.shape[0]
         assert total is not None  # the host gives at least two rows
         if not np.isfinite(total.error_sum):
             refuse_overflow(self.dtype)
@@ -112,4 +115,5 @@ class SparseSearch:
         """Return the nearest prototype of every point, of equals the lowest, and how near."""
         relative = chunk @ self._minus_twice
         relative += self._norms
-        return winners_of(relative, squared_row_lengths(chunk))
+        winners, self.squared = winners_of(relative, squared_row_lengths(chunk))
+        return winners, self.squared

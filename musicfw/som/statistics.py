@@ -129,7 +129,8 @@ class PlainSearch:
         relative += self._norms
         # What the topographic error of these points is told from, at no cost.
         self.relative = relative[:POINTS_HANDED_ON].copy()
-        return winners_of(relative, np.einsum("nd,nd->n", chunk, chunk))
+        winners, self.squared = winners_of(relative, np.einsum("nd,nd->n", chunk, chunk))
+        return winners, self.squared
 
 
 def statistics(

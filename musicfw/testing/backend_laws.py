@@ -107,6 +107,32 @@ def prototypes_fit_the_lattice(subject: Subject) -> None:
     for_all(law, cases, examples=12)
 
 
+@check("backend", advice="return RawMap(distances=…) as they are in the end, or leave them out")
+def distances_are_to_the_prototypes(subject: Subject) -> None:
+    """The distances that a map comes with, if it does, are those of points to its prototypes.
+
+    Of all points, or each of some point: within 1e-3 of the extent of the data, √ of the rounding
+    of squares in float32.
+    """
+
+    def law(seed: int) -> None:
+        points, lattice = clouds(seed), Lattice(rows=2, columns=3)
+        raw = trained(subject, problem_of(points, lattice, seed=seed))
+        if raw.distances is None or raw.embedding is not None:
+            return
+        book = Codebook(prototypes=raw.prototypes, relevances=raw.relevances)
+        expected = np.sort(np.sqrt(book.squared_distances(points).min(axis=1)))
+        found = np.sort(raw.distances)
+        if found.size == expected.size:
+            gap = np.abs(found - expected).max()
+        else:
+            gap = np.abs(found[:, np.newaxis] - expected).min(axis=1, initial=np.inf).max()
+        if not gap <= 1e-3 * np.ptp(points):
+            raise ViolationError(f"expected distances to the prototypes, got one {gap:.3g} off")
+
+    for_all(law, st.fixed_dictionaries({"seed": SMALL_SEEDS}), examples=4)
+
+
 @check("backend", advice="draw every random number from problem.rng, in an order that is fixed")
 def same_seed_same_bytes(subject: Subject) -> None:
     """The same data, params and seed give the same prototypes, byte for byte."""

@@ -173,7 +173,8 @@ def test_a_backend_cannot_write_into_the_callers_matrix():
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_first_prototypes_and_precision_are_those_of_dense_data(initialization, dtype):
     X, _ = documents()
-    options = {"lattice": LATTICE, "mode": "batch", "epochs": 3, "initialization": initialization}
+    options = {"lattice": LATTICE, "mode": "batch", "initialization": initialization}
+    options["radius_decay"] = [1.25, 1.1, 1.0]
     expected = mf.train(X.astype(dtype), **options)
     found = mf.train(scipy.sparse.csr_array(X.astype(dtype)), **options)
     scale = np.finfo(dtype).eps / EPS

@@ -83,6 +83,13 @@ class HistoryOfMatrices(Fine):
         return RawMap(prototypes=prototypes, history={"prototypes": prototypes})
 
 
+class DistancesBeforeTheLastUpdate(Fine):
+    def result(self, prototypes, problem):
+        book = Codebook(prototypes=prototypes[::-1] + 1.0)
+        squared = book.squared_distances(problem.points).min(axis=1)
+        return RawMap(prototypes=prototypes, distances=np.sqrt(squared))
+
+
 class ItsOwnGenerator(Fine):
     def result(self, prototypes, problem):
         noise = np.random.default_rng().normal(size=prototypes.shape)
@@ -253,6 +260,11 @@ VICTIMS = [
     (factory(OnePrototypeTooMany), "prototypes_fit_the_lattice", "expected prototypes (M, D) in"),
     (factory(NotANumber), "prototypes_fit_the_lattice", "expected finite prototypes, got [nan"),
     (factory(JustAnArray), "prototypes_fit_the_lattice", "expected fit to return a RawMap, got nd"),
+    (
+        factory(DistancesBeforeTheLastUpdate),
+        "distances_are_to_the_prototypes",
+        "expected distances to the prototypes, got one",
+    ),
     (factory(HistoryOfMatrices), "prototypes_fit_the_lattice", "expected history['prototypes'] as"),
     (factory(ItsOwnGenerator), "same_seed_same_bytes", "expected the same bytes twice, got"),
     (factory(CentresTheData), "data_unchanged", "expected problem.points unchanged, row 0 was"),
