@@ -84,11 +84,15 @@ def _is_noisy(
     if system.affine_rank == 0:
         return np.zeros(distances.shape[0], dtype=np.bool_)
     misfit = _misfit(system, b, linear, distances)
-    scale = np.linalg.norm(linear, axis=1) + np.sqrt(system.squared_norms.max())
+    # Without noise the answer is no longer than the mean of e says; with it, it may have any length.
+    mean = np.maximum((distances - system.squared_norms).mean(axis=1), 0.0)
+    length = np.minimum(np.linalg.norm(linear, axis=1), np.sqrt(mean))
+    scale = length + np.sqrt(system.squared_norms.max())
     storage = np.abs(system.prototypes).max()
+    rounding = _ROUNDINGS * _EPS * np.sqrt(system.units) * scale * (scale + storage)
     # What an error eps of a distance does to the answer, it does to all distances.
-    gain = 1.0 + np.linalg.norm(linear, axis=1) / system.singular_values[-1]
-    allowed = _ROUNDINGS * _EPS * np.sqrt(system.units) * scale * (scale + storage) * gain
+    moved = rounding / system.singular_values[-1]
+    allowed = rounding + (length + moved) * moved
     return np.asarray(np.abs(misfit).max(axis=1) > allowed)
 
 

@@ -162,6 +162,19 @@ def test_the_length_of_a_point_is_kept_where_the_map_is_thin():
     assert np.median(found) < 0.1 * reach < np.median(linear)
 
 
+@pytest.mark.parametrize("units", [40, 12])  # more than features, and fewer
+@pytest.mark.parametrize("exponent", range(2, 12))
+def test_the_noisier_the_linear_answer_the_less_it_is_taken_for_one_without_noise(units, exponent):
+    rng = np.random.default_rng(exponent)
+    V, scales = rng.normal(size=(units, 20)), np.geomspace(1.0, 10.0**-exponent, 20)
+    codebook = mf.Codebook(prototypes=V * scales)
+    x = rng.normal(size=(30, 20)) * scales
+    distances = noisy(rng, codebook.squared_distances(x), "relative", 1e-3)
+    found = fitted(codebook, distances).points
+    # No longer than the distances say: the centroid as an answer errs by less than that.
+    assert (np.linalg.norm(found - x, axis=1) <= 2.0 * np.sqrt(distances.mean(axis=1))).all()
+
+
 @given(seed=seeds)
 @settings(max_examples=25)
 def test_a_point_outside_the_hull_is_projected_by_the_weighted_linear_answer(seed):
