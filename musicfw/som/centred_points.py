@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 import numpy as np
@@ -91,6 +92,10 @@ class CentredPoints:
                     taken = self._points[rows[here]]
                 np.subtract(taken, self._centre, out=chunk, casting="same_kind")
             yield chunk
+
+    def all_to_itself(self) -> AbstractContextManager[object]:
+        """Return what keeps others from the cores that `statistics` needs, while it lasts."""
+        return nullcontext()
 
     @property
     def count(self) -> int:

@@ -84,7 +84,8 @@ class NativeBackend:
             first += seen.centre - data.centre
         judge = None if held_out is None else self._judge(held_out, data)
         train = self._online if self.params.mode == "online" else self._by_steps
-        return train(problem, data, first, judge)
+        with data.all_to_itself():
+            return train(problem, data, first, judge)
 
     def _data(self, problem: TrainingProblem, seen: Overview) -> CentredPoints:
         params, sparse = self.params, is_sparse(problem.points)

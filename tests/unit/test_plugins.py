@@ -617,6 +617,18 @@ def spoilt(shape, unit):
             RawMap(prototypes=np.zeros((6, 3)), history={"error": np.zeros((2, 2))}),
             "expected history['error'] of shape (4,), got (2, 2)",
         ),
+        (
+            RawMap(prototypes=np.zeros((6, 3)), distances=np.array([1.0, -1.0])),
+            "expected finite distances of at least 0",
+        ),
+        (
+            RawMap(prototypes=np.zeros((6, 3)), distances=np.full(2, np.nan)),
+            "expected finite distances of at least 0",
+        ),
+        (
+            RawMap(prototypes=np.zeros((6, 3)), distances=np.ones((2, 2))),
+            "expected distances, at most one per point of shape (4,), got (2, 2)",
+        ),
     ],
 )
 def test_a_backend_that_returns_something_else_is_named(answer, what):
