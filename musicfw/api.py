@@ -287,7 +287,7 @@ class RawMap:
     distances : ndarray, shape (n,), optional
         Distances of points to their nearest prototypes, if the backend has them at hand: of all the
         problem's points, or of some, evenly or randomly chosen. The map keeps their percentiles; of
-        fewer than all and than 1000, the host measures them itself.
+        fewer than all and than 500, the host measures them itself.
     """
 
     prototypes: FloatArray

@@ -84,7 +84,7 @@ def _is_noisy(
     if system.affine_rank == 0:
         return np.zeros(distances.shape[0], dtype=np.bool_)
     misfit = _misfit(system, b, linear, distances)
-    # Without noise the answer is no longer than the mean of e says; with it, it may have any length.
+    # Without noise the answer is no longer than the mean of e says; noise may give it any length.
     mean = np.maximum((distances - system.squared_norms).mean(axis=1), 0.0)
     length = np.minimum(np.linalg.norm(linear, axis=1), np.sqrt(mean))
     scale = length + np.sqrt(system.squared_norms.max())

@@ -31,7 +31,8 @@ from musicfw.sparse import is_sparse, read_only_csr
 from musicfw.training_data import TrainingData, training_data
 from musicfw.types import TrainedMap
 
-# How many distances the percentiles are taken from, if there are as many points.
+# The percentiles are taken from this many distances at most, and from half of it if there are as
+# many points.
 _DISTANCES = 1000
 
 
@@ -210,7 +211,7 @@ def _described(
         clusters=None if clusters is None else _clusters(codebook, clusters),
     )
     known = raw.distances
-    if known is None or known.size < min(points.shape[0], _DISTANCES):
+    if known is None or known.size < min(points.shape[0], _DISTANCES // 2):
         known = _distances(points, seen, data.gaps)
     return codebook, np.quantile(known, np.linspace(0.0, 1.0, 101))
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from musicfw.api import BackendFactory, RawMap, TrainingProblem
-from musicfw.arrays import FloatArray
+from musicfw.arrays import FloatArray, IntArray
 from musicfw.errors import UsageError
 from musicfw.som.centred_points import CentredPoints
 from musicfw.som.compiled import FilteredPoints
@@ -50,6 +50,8 @@ from musicfw.sparse import is_sparse
 
 _LOG = logging.getLogger(__name__)
 
+_ROWS_LOOKED_AT = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeBackend:
@@ -62,8 +64,8 @@ class NativeBackend:
 
         The history has one entry per update: its ``radius``; ``change``, the root mean square
         distance it moved the prototypes (at most 64, spread evenly); ``quantization_error`` after
-        it, of the points of the next step (all of them in mode batch; for the last entry, of the
-        first step); and ``topographic_error``, of 64 of these. In mode online it has one per pass,
+        it, of the points of the next step (after the last one of 1000, spread evenly, or of all in
+        mode batch); and ``topographic_error``, of 64 of these. In mode online it has one per pass,
         and ``quantization_error`` is the mean over the points just before each was learnt.
 
         With ``validation_share`` it has ``held_out_quantization_error`` too, NaN where that was not
@@ -118,11 +120,9 @@ class NativeBackend:
         history = History(radii, problem.lattice, held_out=judge is not None)
         # Replaced as a whole after every update, so that an interrupt leaves it consistent.
         reached = Reached.load(problem.checkpoint, history) or Reached(prototypes=prototypes)
-        first: Step | None = None
         interrupted = False
         try:
             for number, step in enumerate(self._steps(problem)):
-                first = first or step
                 if number < reached.updates:
                     continue  # its order was drawn from the generator, as the first time
                 if judge is not None and judge.is_done(reached.judged):
@@ -139,9 +139,9 @@ class NativeBackend:
             if not reached.updates:
                 raise
             interrupted = True
-        assert first is not None  # there is at least one update
-        last = data.statistics(first.rows, reached.prototypes).quantization_error
-        best_two = data.best_two(first.rows, reached.prototypes)
+        rows = None if self.params.mode == "batch" else _spread_evenly(data.count)
+        last = data.statistics(rows, reached.prototypes).quantization_error
+        best_two = data.best_two(rows, reached.prototypes)
         history.note_errors(reached.updates - 1, last, best_two)
         known = data.sampled_distances() if judge is None and not problem.missing else None
         raw = _raw_map(reached, data.centre, history, interrupted=interrupted)
@@ -159,7 +159,8 @@ class NativeBackend:
         count = self._updates(problem)
         if params.mode == "minibatch":
             chunks = chunks_of(points, params.rows_per_chunk)
-            yield from minibatch_steps(points, count=count, chunks=chunks, rng=rng)
+            growing = params.epochs is None and params.listed_radii is None
+            yield from minibatch_steps(points, count=count, chunks=chunks, rng=rng, growing=growing)
         elif params.mode == "progressive":
             yield from progressive_steps(points, count=count, rng=rng)
         else:
@@ -223,6 +224,12 @@ class NativeBackend:
                 raise
             interrupted = True
         return _raw_map(reached, data.centre, history, interrupted=interrupted)
+
+
+def _spread_evenly(points: int) -> IntArray | None:
+    """Return some points to look at, spread evenly, at most 1000; None for all if these are few."""
+    step = -(-points // _ROWS_LOOKED_AT)
+    return None if step == 1 else np.arange(0, points, step)
 
 
 def _raw_map(

@@ -47,8 +47,9 @@ class NativeParams:
     epochs: Annotated[int, Ge(1)] | None = param(
         None,
         help="Passes over the data; in mode progressive, updates. Null takes 30 (batch), 40 "
-        "(progressive), 1 (online); in mode minibatch at least 24 updates, and 64 points per unit "
-        "or one pass, whichever is less.",
+        "(progressive), 1 (online); in mode minibatch at least 24 updates, and as many as one pass "
+        "or 64 points per unit need, whichever is less; if they make no more than a pass, the "
+        "first takes a quarter of chunk_size, and the others grow evenly to all of it.",
     )
     full_epochs: Annotated[int, Ge(0)] = param(
         0, help="Batch epochs over all points with the last radius that are added at the end."

@@ -5,8 +5,8 @@
 
 Two maps: 100 random prototypes in 10 dimensions, which place every feature well (condition 2), and
 a 14×14 map of scikit-learn's digits without the first 200, which hardly spreads in some directions
-(condition 34 000); with --fashion a 20×20 map of Fashion-MNIST too, which spans 399 of 784
-dimensions (condition a million), with the projections of images on its hull for points. 200 points
+(condition 54 000); with --fashion a 20×20 map of Fashion-MNIST too, which spans 399 of 784
+dimensions (condition 8e10), with the projections of images on its hull for points. 200 points
 each, normal errors with a standard deviation of a share of the distance (relative) or of the median
 distance (absolute). Figures are the root mean square distance to the point over the root mean
 square distance of points to the centroid; `ridge` and `truncated-svd` have the strength that is

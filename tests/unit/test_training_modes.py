@@ -128,6 +128,38 @@ def test_minibatch_steps_take_every_point_once_a_pass_and_forget_over_a_growing_
     assert [steps[t].memory for t in (15, 23)] == [1 - 8 / 16, 1 - 8 / 24]
 
 
+def test_growing_steps_take_no_point_twice_and_end_with_a_whole_chunk():
+    steps = list(
+        minibatch_steps(60_000, count=26, chunks=60, rng=np.random.default_rng(0), growing=True)
+    )
+    sizes = [step.rows.size for step in steps]
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (250, 1000)
+    rows = np.concatenate([step.rows for step in steps])
+    assert np.unique(rows).size == rows.size == 16_250
+    fixed = list(minibatch_steps(60_000, count=26, chunks=60, rng=np.random.default_rng(0)))
+    assert [step.memory for step in steps] == [step.memory for step in fixed]
+
+
+@pytest.mark.parametrize(("points", "count", "chunks"), [(100, 30, 10), (100, 9, 40), (9, 4, 1)])
+def test_steps_do_not_grow_where_passes_repeat_or_chunks_are_too_small(points, count, chunks):
+    fixed, growing = (
+        minibatch_steps(points, count=count, chunks=chunks, rng=np.random.default_rng(0), **options)
+        for options in ({}, {"growing": True})
+    )
+    for step, other in zip(fixed, growing, strict=True):
+        np.testing.assert_array_equal(step.rows, other.rows)
+
+
+def test_only_the_default_number_of_updates_takes_less_than_a_pass():
+    X = blobs(0, 2400)
+    lattice, few = Lattice(rows=3, columns=3), {"chunk_size": 50}
+    grown, whole = (
+        fit(X, lattice, **few, **options).history["change"] for options in ({}, {"epochs": 1})
+    )
+    assert (grown.size, whole.size) == (24, 48)
+
+
 def test_progressive_steps_grow_from_a_hundredth_to_all_and_each_holds_the_one_before():
     steps = list(progressive_steps(10_000, count=6, rng=np.random.default_rng(0)))
     assert steps[0].rows.size == 100
