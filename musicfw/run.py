@@ -206,6 +206,7 @@ class _Run:
                 scaling=self.spec.data.scaling,
                 missing=dataset.missing,
                 clusters=section.clusters,
+                cluster_by=section.cluster_by,
                 feature_weights=section.feature_weights,
                 feature_names=dataset.feature_names,
                 image_shape=dataset.image_shape,

@@ -18,6 +18,7 @@ from musicfw.api import Factory, param
 from musicfw.errors import Problem
 from musicfw.lattice import Lattice
 from musicfw.params import params_to_tree
+from musicfw.som.clusters import ClusterBy, check_cluster_by
 from musicfw.yamlpos import dump
 
 __all__ = [
@@ -74,6 +75,15 @@ class MapSpec:
     clusters: Annotated[int, Ge(2)] | None = param(
         None, help="Number of clusters of prototypes; chosen automatically if null."
     )
+    cluster_by: ClusterBy = param(
+        "prototypes",
+        help="What merges units into clusters: their prototypes (Ward), the means and numbers of "
+        "their training points (Ward), points of which they are the two nearest units, or points "
+        "that are neighbours of each other. All but the first need ``clusters``.",
+    )
+
+    def __post_init__(self) -> None:
+        check_cluster_by(self.cluster_by, clusters=self.clusters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

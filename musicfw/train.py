@@ -24,7 +24,7 @@ from musicfw.missing import MissingValues, filled_from, masked_best_matching_uni
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.plugins import Provided, Registry, provided, unblamed
 from musicfw.scaling import ScalingKind
-from musicfw.som.clusters import cluster_units
+from musicfw.som.clusters import BY_POINTS, ClusterBy, check_cluster_by, cluster_units
 from musicfw.som.initialization import suggested_lattice
 from musicfw.som.quality import labels_of_units
 from musicfw.sparse import is_sparse, read_only_csr
@@ -48,6 +48,7 @@ def train(
     scaling: ScalingKind = "none",
     missing: MissingValues = "refuse",
     clusters: int | None = None,
+    cluster_by: ClusterBy = "prototypes",
     feature_names: Sequence[str] | None = None,
     image_shape: tuple[int, int] | None = None,
     initial: npt.ArrayLike | None = None,
@@ -92,6 +93,11 @@ def train(
     clusters : int, optional
         How many clusters of prototypes to make for ``Target.cluster``; chosen by the silhouette
         when it is needed and not given.
+    cluster_by : {"prototypes", "points", "winners", "neighbours"}
+        What merges units into these clusters, see `musicfw.som.clusters`: `cluster_units`,
+        `count_weighted_ward`, `winner_graph_clusters` or `neighbour_graph_clusters`. The latter
+        three look at ``X`` (its codes, if the backend learns some), which must be dense and have
+        no gaps.
     feature_names, image_shape
         As in `Dataset`; used in messages and figures. Names given with a frame choose its columns.
     initial : array_like, shape (M, D), optional
@@ -141,6 +147,7 @@ def train(
         raise UsageError(f"lattice: expected a Lattice, got {type(lattice).__name__}")
     text_labels = _labels(labels, count)
     names = checked_names(feature_names, dimension, name="feature_names")
+    _check_clusters(clusters, cluster_by, data)
     shape = checked_image_shape(image_shape, dimension, name="image_shape")
     resolved_params = params_from_keywords(chosen.factory, params)
     if lattice is None:
@@ -170,6 +177,7 @@ def train(
         points=data.scaled if embedding is None else embedding.encode(data.scaled),
         labels=text_labels,
         clusters=clusters,
+        cluster_by=cluster_by,
     )
     return TrainedMap(
         codebook=codebook,
@@ -194,6 +202,7 @@ def _described(
     points: FloatArray,
     labels: npt.NDArray[np.str_] | None,
     clusters: int | None,
+    cluster_by: ClusterBy,
 ) -> tuple[Codebook, FloatArray]:
     """Return the codebook with labels and clusters, and quantiles of the distance to it."""
     codebook = Codebook(
@@ -208,7 +217,7 @@ def _described(
     codebook = replace(
         codebook,
         labels=None if labels is None else _unit_labels(seen, points, labels, data.gaps),
-        clusters=None if clusters is None else _clusters(codebook, clusters),
+        clusters=None if clusters is None else _clusters(seen, points, clusters, cluster_by),
     )
     known = raw.distances
     if known is None or known.size < min(points.shape[0], _DISTANCES // 2):
@@ -216,8 +225,20 @@ def _described(
     return codebook, np.quantile(known, np.linspace(0.0, 1.0, 101))
 
 
-def _clusters(codebook: Codebook, clusters: int) -> IntArray:
-    return cluster_units(codebook.prototypes, codebook.relevances, clusters=clusters)
+def _check_clusters(clusters: int | None, by: ClusterBy, data: TrainingData) -> None:
+    check_cluster_by(by, clusters=clusters)
+    if by != "prototypes" and (data.gaps or is_sparse(data.scaled)):
+        got = "data with missing values" if data.gaps else "sparse data"
+        raise UsageError(
+            f"cluster_by: expected 'prototypes' with {got}, got {by!r}; use it, or give dense data "
+            f"without gaps"
+        )
+
+
+def _clusters(codebook: Codebook, points: FloatArray, clusters: int, by: ClusterBy) -> IntArray:
+    if by == "prototypes":
+        return cluster_units(codebook.prototypes, codebook.relevances, clusters=clusters)
+    return BY_POINTS[by](codebook, points, clusters=clusters)
 
 
 def _unit_labels(

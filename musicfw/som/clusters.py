@@ -13,6 +13,8 @@ The cluster of a point is that of its best matching unit.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +22,15 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, IntArray, as_points, as_whole, is_whole
 from musicfw.codebook import Codebook
 from musicfw.errors import UsageError
-from musicfw.geometry import pair_squared_distances
+from musicfw.geometry import pair_squared_distances, squared_distances
+
+ClusterBy = Literal["prototypes", "points", "winners", "neighbours"]
 
 _MOST_CLUSTERS = 20
 # Elements of one block of distances: about 8 MB.
 _BLOCK_ELEMENTS = 1 << 20
+# Up to which a k-d tree finds neighbours sooner than all distances do.
+_TREE_FEATURES = 15
 # Of the walk of `neighbour_graph_clusters`.
 _STEPS = 16
 
@@ -195,8 +201,8 @@ def neighbour_graph(
 
     ``A_ij = #{(x, y) : y one of the k nearest points of x, the units of x and y i and j}``, both
     ways. Points are neighbours by Euclidean distance, with relevances that all units share if there
-    are some. They are searched with a k-d tree: quick in up to some 15 dimensions, as of codes;
-    beyond, the time grows with the square of the number of points.
+    are some. They are searched with a k-d tree in up to 15 dimensions, as of codes; beyond, by all
+    distances: the time grows with the square of the number of points.
 
     Parameters
     ----------
@@ -225,16 +231,28 @@ def _joined(
     k = min(as_whole(neighbours, name="neighbours", least=1), matrix.shape[0] - 1)
     if k < 1:
         return joined
-    from scipy.spatial import cKDTree  # here, so that `import musicfw` stays quick
-
-    stretched = _stretched(matrix, codebook.relevances)
-    found = np.asarray(cKDTree(stretched).query(stretched, k=k + 1)[1])
+    found = _nearest(_stretched(matrix, codebook.relevances), k + 1)
     # A point is its own nearest, but for one of more than k copies: then the last is dropped.
     own = found == np.arange(matrix.shape[0])[:, np.newaxis]
     own[~own.any(axis=1), -1] = True
     others = found[~own].reshape(-1, k)
     np.add.at(joined, (np.repeat(winners, k), winners[others.ravel()]), 1.0)
     return joined + joined.T
+
+
+def _nearest(points: FloatArray, count: int) -> IntArray:
+    """Return the nearest points of each, itself among them, in any order, shape (N, count)."""
+    if points.shape[1] <= _TREE_FEATURES:
+        from scipy.spatial import cKDTree  # here, so that `import musicfw` stays quick
+
+        return np.asarray(cKDTree(points).query(points, k=count)[1])
+    found = np.empty((points.shape[0], count), dtype=np.intp)
+    block = max(1, 8 * _BLOCK_ELEMENTS // points.shape[0])
+    for start in range(0, points.shape[0], block):
+        squared = squared_distances(points[start : start + block], points)
+        nearest = np.argpartition(squared, count - 1, axis=1)
+        found[start : start + block] = nearest[:, :count]
+    return found
 
 
 def neighbour_graph_clusters(
@@ -282,6 +300,31 @@ def _spread(codebook: Codebook, occupied: IntArray, clusters: IntArray) -> IntAr
     nearest = codebook.squared_distances(codebook.prototypes, occupied).argmin(axis=1)
     nearest[occupied] = np.arange(occupied.size)
     return np.asarray(clusters[nearest])
+
+
+BY_POINTS: dict[str, Callable[..., IntArray]] = {
+    "points": count_weighted_ward,
+    "winners": winner_graph_clusters,
+    "neighbours": neighbour_graph_clusters,
+}
+"""What a spec calls the ways that look at points; without them it is ``prototypes``."""
+
+
+def check_cluster_by(by: str, *, clusters: int | None) -> None:
+    """Refuse a way that is unknown, or that needs to be told how many clusters and is not.
+
+    Raises
+    ------
+    UsageError
+    """
+    if by != "prototypes" and by not in BY_POINTS:
+        known = ", ".join(repr(name) for name in ("prototypes", *BY_POINTS))
+        raise UsageError(f"cluster_by: expected one of {known}, got {by!r}")
+    if by != "prototypes" and clusters is None:
+        raise UsageError(
+            f"cluster_by: {by!r} needs to know how many clusters to make; give clusters, or leave "
+            f"cluster_by out"
+        )
 
 
 def silhouettes(distances: FloatArray, clusters: IntArray) -> FloatArray:

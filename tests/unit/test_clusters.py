@@ -206,20 +206,29 @@ def neighbours_by_hand(book, points, k):
     return joined
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 8))
-def test_the_neighbour_graph_counts_pairs_of_neighbours(seed, k):
-    points = np.random.default_rng(seed).normal(size=(30, 3))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.sampled_from([3, 15, 16, 40]))
+def test_the_neighbour_graph_counts_pairs_of_neighbours(seed, k, dimension):
+    points = np.random.default_rng(seed).normal(size=(30, dimension))
     book = Codebook(prototypes=points[:6])
     found = neighbour_graph(book, points, neighbours=k)
     np.testing.assert_array_equal(neighbours_by_hand(book, points, k), found)
 
 
-def test_a_point_is_no_neighbour_of_itself_though_it_have_copies():
-    points = np.repeat([[0.0], [9.0]], 30, axis=0)
-    book = Codebook(prototypes=[[0.0], [9.0]])
+@pytest.mark.parametrize("dimension", [1, 20])
+def test_a_point_is_no_neighbour_of_itself_though_it_have_copies(dimension):
+    points = np.repeat([[0.0] * dimension, [9.0] * dimension], 30, axis=0)
+    book = Codebook(prototypes=points[[0, 30]])
     found = neighbour_graph(book, points, neighbours=4)
     np.testing.assert_array_equal(2 * 4 * 30 * np.eye(2), found)
-    assert not neighbour_graph(book, [[1.0]]).any()
+    assert not neighbour_graph(book, points[:1]).any()
+
+
+def test_neighbours_are_the_same_in_blocks(monkeypatch):
+    points = np.random.default_rng(0).normal(size=(50, 20))
+    book = Codebook(prototypes=points[:9])
+    whole = neighbour_graph(book, points)
+    monkeypatch.setattr("musicfw.som.clusters._BLOCK_ELEMENTS", 50)  # eight rows
+    np.testing.assert_array_equal(whole, neighbour_graph(book, points))
 
 
 def test_neighbours_heed_relevances_that_all_units_share():

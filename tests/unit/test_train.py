@@ -6,9 +6,11 @@ import re
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import musicfw as mf
 from musicfw.api import BackendFactory, NoParams, RawMap
+from musicfw.som.clusters import BY_POINTS
 from musicfw.som.quality import majority_labels
 
 RNG = np.random.default_rng(2)
@@ -112,6 +114,25 @@ def test_clusters_are_made_on_request():
     assert set(trained.codebook.clusters.tolist()) == {0, 1}
 
 
+@pytest.mark.parametrize("by", BY_POINTS)
+def test_clusters_by_points_are_those_of_the_functions_in_the_maps_units(by):
+    options = {"clusters": 2, "cluster_by": by, "scaling": "standard", **FAST}
+    trained = mf.train(X, lattice=LATTICE, feature_weights=[1.0, 2.0, 0.5], **options)
+    points = trained.scaling.to_map(X)
+    expected = BY_POINTS[by](trained.codebook, points, clusters=2)
+    np.testing.assert_array_equal(expected, trained.codebook.clusters)
+
+
+@pytest.mark.parametrize("by", BY_POINTS)
+def test_clusters_by_points_need_all_values(by):
+    options = {"lattice": LATTICE, "clusters": 2, "cluster_by": by, **FAST}
+    gaps = np.where(np.arange(X.size).reshape(X.shape) == 3, np.nan, X)
+    with pytest.raises(mf.UsageError, match="'prototypes' with data with missing values, got"):
+        mf.train(gaps, missing="keep", **options)
+    with pytest.raises(mf.UsageError, match="expected 'prototypes' with sparse data, got"):
+        mf.train(scipy.sparse.csr_array(X), **options)
+
+
 @pytest.mark.parametrize(
     "layout",
     [X.tolist(), np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2], X.astype(">f8")],
@@ -173,6 +194,14 @@ def test_the_name_of_a_feature_is_told_with_its_column():
         ({"epoch": 3}, "native: error[unknown-key] epoch: "),
         ({"epochs": 0}, "native: error[out-of-range] epochs: expected "),
         ({"clusters": 7}, "clusters: expected"),
+        (
+            {"clusters": 2, "cluster_by": "data"},
+            "expected one of 'prototypes', 'points', 'winners', 'neighbours', got 'data'",
+        ),
+        (
+            {"cluster_by": "winners"},
+            "cluster_by: 'winners' needs to know how many clusters to make; give clusters",
+        ),
     ],
 )
 def test_a_wrong_call_is_refused(settings, message):
