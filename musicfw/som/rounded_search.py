@@ -9,7 +9,7 @@ from musicfw.arrays import FloatArray, IntArray, WorkArray
 from musicfw.som.statistics import POINTS_HANDED_ON, PlainSearch
 
 # Below, what the second look costs is more than the product saves.
-_LEAST_UNITS, _LEAST_FEATURES = 64, 16
+_LEAST_UNITS, _LEAST_FEATURES = 256, 16
 _ROWS = 1024
 
 
