@@ -43,6 +43,7 @@ from musicfw.som.clusters import (
 from musicfw.som.quality import topographic_error
 from musicfw.spec import load_spec
 from musicfw_torch import peers
+from musicfw_torch.gradients import compared
 from musicfw_torch.params import SomrlParams
 from musicfw_torch.walks import walk_rows
 
@@ -175,13 +176,19 @@ def trained_rows(params: SomrlParams) -> Callable[[Task, int], dict[str, Row]]:
     return method
 
 
-def clustered(cluster: Callable[..., IntArray], *, units: bool = False) -> Any:
-    """Return a method that clusters the points themselves, into classes or as many as units."""
+def clustered(
+    cluster: Callable[..., IntArray], *, units: bool = False, gradients: bool = False
+) -> Any:
+    """Return a method that clusters the points themselves, into classes or as many as units.
+
+    With ``gradients`` those of the rows by which the model finds neighbours.
+    """
 
     def method(task: Task, seed: int) -> dict[str, Row]:
         began = Clock()
         count = task.lattice.units if units else task.clusters
-        found = cluster(task.points, clusters=count, seed=seed)
+        rows = compared(task.points, task.params) if gradients else task.points
+        found = cluster(rows, clusters=count, seed=seed)
         seconds = {"training": began.row()}
         if not units:
             return {"clusters": cluster_row(task.labels, found)} | seconds
@@ -211,15 +218,22 @@ def methods_for(task: Task) -> dict[str, Callable[[Task, int], dict[str, Row]]]:
         "SOMRL, relevances 1": trained_rows(replace(task.params, law="none")),
         "DESOM-like": trained_rows(peers.desom_like(task.params)),
         "autoencoder + k-means": autoencoder_rows,
-        "k-means": clustered(peers.kmeans),
         "k-means, one per unit": clustered(peers.kmeans, units=True),
         "diagonal mixture": clustered(peers.diagonal_mixture),
         "backend relevance": clustered(peers.relevances_of_features),
     }
+    of_rows: dict[str, Callable[..., IntArray]] = {"k-means": peers.kmeans}
     if len(task.points) <= peers.MOST_POINTS_FOR_WARD:
-        found["Ward"] = clustered(peers.ward)
+        of_rows["Ward"] = peers.ward
     if peers.has_umap():
-        found["UMAP + mixture"] = clustered(peers.umap_mixture)
+        of_rows["UMAP + mixture"] = peers.umap_mixture
+    found |= {name: clustered(cluster) for name, cluster in of_rows.items()}
+    if task.params.neighbours_by == "gradients":
+        # The model without the gradients, and the gradients without the model.
+        by_values = replace(task.params, neighbours_by="values")
+        found["SOMRL, neighbours by values"] = trained_rows(by_values)
+        for name, cluster in of_rows.items():
+            found[f"gradients: {name}"] = clustered(cluster, gradients=True)
     return found
 
 

@@ -27,7 +27,7 @@ class Architecture:
     hidden : tuple of int
         Their widths, or the channels of 3 × 3 convolutions with stride 2.
     image_size : tuple of int, or None
-        Height and width of a row as an image, for convolutions.
+        Height and width of a row as an image; convolutions need them.
     """
 
     features: int
@@ -38,7 +38,8 @@ class Architecture:
 
     def __post_init__(self) -> None:
         shape = self.image_size
-        if self.encoder == "convolutional" and (shape is None or math.prod(shape) != self.features):
+        missing = shape is None and self.encoder == "convolutional"
+        if missing or (shape is not None and math.prod(shape) != self.features):
             raise UsageError(
                 f"image_size: expected a height and width whose product is the {self.features} "
                 f"features, got {None if shape is None else list(shape)}"

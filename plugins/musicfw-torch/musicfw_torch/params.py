@@ -23,7 +23,7 @@ class SomrlParams:
     Raises
     ------
     UsageError
-        If a radius would grow, or a convolutional encoder has no image shape.
+        If a radius would grow, or what needs an image shape has none.
     """
 
     code_dimension: Annotated[int, Ge(1)] = param(10, help="Coordinates d of a code.")
@@ -34,7 +34,9 @@ class SomrlParams:
         (256, 128), help="Widths of the hidden layers, or channels of the convolutions."
     )
     image_size: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] | None = param(
-        None, help="Height and width of a row as an image; for the convolutional encoder."
+        None,
+        help="Height and width of a row as an image; for the convolutional encoder, and for "
+        "neighbours_by: gradients.",
     )
     epochs: Annotated[int, Ge(1)] | None = param(
         None,
@@ -56,6 +58,11 @@ class SomrlParams:
     )
     neighbours: Annotated[int, Ge(1)] = param(
         15, help="How many nearest neighbours of a point count."
+    )
+    neighbours_by: Literal["values", "gradients"] = param(
+        "values",
+        help="By what points are neighbours: the distance of their values, or of what their "
+        "edges show (histograms of oriented gradients, for grey images; needs image_size).",
     )
     map_weight: Annotated[float, Ge(0)] = param(
         0.01, help="Of the share of the codes' variance that the map leaves unexplained."
@@ -122,6 +129,11 @@ class SomrlParams:
             raise UsageError(
                 "image_size: a convolutional encoder needs the height and width of an image; "
                 "give image_size, or take encoder: dense"
+            )
+        if self.neighbours_by == "gradients" and self.image_size is None:
+            raise UsageError(
+                "image_size: gradients need the height and width of an image; give image_size, or "
+                "take neighbours_by: values"
             )
 
     def epochs_for(self, points: int) -> int:

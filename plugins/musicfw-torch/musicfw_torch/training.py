@@ -15,6 +15,7 @@ from torch import Tensor
 from musicfw.api import TrainingProblem
 from musicfw.arrays import FloatArray
 from musicfw.errors import UsageError
+from musicfw_torch.gradients import compared
 from musicfw_torch.graph import NeighbourGraph, neighbour_graph
 from musicfw_torch.latent_map import (
     LatentMap,
@@ -108,9 +109,8 @@ class Trainer:
             If he did before the first epoch was over.
         """
         self._resume()
-        graph = neighbour_graph(
-            self._problem.points, neighbours=self.params.neighbours, seed=self._graph_seed
-        )
+        shown = compared(self._problem.points, self.params)
+        graph = neighbour_graph(shown, neighbours=self.params.neighbours, seed=self._graph_seed)
         pairs = Pairs(graph)
         try:
             while self.reached.epoch < self.epochs and not self._has_settled():

@@ -215,6 +215,7 @@ def test_inversion_comes_back_to_the_code(trained: mf.TrainedMap, blobs: Any) ->
         {"prototypes": "gradient"},
         {"dtype": "float64"},
         {"neighbour_weight": 0.0},
+        {"neighbours_by": "gradients", "image_size": (3, 4)},
         {"reconstruction_weight": 0.0},
         {"warm_up": 0.0},
         {"final_epochs": 0},
@@ -291,9 +292,15 @@ def test_convolutions_without_an_image_are_refused(blobs: Any) -> None:
         fitted(blobs[0], encoder="convolutional")
 
 
-def test_an_image_of_another_size_is_refused(blobs: Any) -> None:
+def test_gradients_without_an_image_are_refused(blobs: Any) -> None:
+    with pytest.raises(UsageError, match="image_size: gradients need the height and width"):
+        fitted(blobs[0], neighbours_by="gradients")
+
+
+@pytest.mark.parametrize("encoder", ["dense", "convolutional"])
+def test_an_image_of_another_size_is_refused(blobs: Any, encoder: str) -> None:
     with pytest.raises(UsageError, match="image_size: expected a height and width whose product"):
-        fitted(blobs[0], encoder="convolutional", image_size=(5, 5))
+        fitted(blobs[0], encoder=encoder, image_size=(5, 5))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -98,13 +98,30 @@ def test_examples_are_specs_without_problems(name: str) -> None:
     assert isinstance(spec.map.with_, SomrlParams)
 
 
-def test_examples_share_all_options_but_the_layers() -> None:
+def test_examples_share_all_options_but_the_layers_and_what_images_call_for() -> None:
     from musicfw.spec import load_spec
 
     registry = mf.load_registry()
-    layers = {"encoder": "dense", "hidden": (256, 128), "image_size": None}
+    layers = {"encoder": "dense", "hidden": (256, 128)}
     for path in EXAMPLES.glob("*.yaml"):
-        assert replace(load_spec(path, registry=registry).map.with_, **layers) == SomrlParams()
+        found = replace(load_spec(path, registry=registry).map.with_, **layers)
+        size = found.image_size
+        neighbours = "values" if size is None else "gradients"
+        assert found == SomrlParams(image_size=size, neighbours_by=neighbours)
+
+
+def test_images_are_clustered_by_their_gradients_too(task: Task) -> None:
+    assert not [name for name in evaluate.methods_for(task) if "gradients" in name]
+    params = replace(task.params, image_size=(3, 4), neighbours_by="gradients")
+    names = ["gradients: k-means", "gradients: Ward", "SOMRL, neighbours by values"]
+    results = dict(measured(replace(task, params=params), seeds=1, only=names))
+    # Blobs of random pixels have edges of their own.
+    assert results["gradients: Ward"][0]["clusters"]["accuracy"] > 0.9
+    by_values = results["SOMRL, neighbours by values"][0]["units merged by Ward"]
+    assert (
+        by_values
+        == dict(measured(task, seeds=1, only=["SOMRL"]))["SOMRL"][0]["units merged by Ward"]
+    )
 
 
 def test_peers_train_the_same_network() -> None:
