@@ -322,10 +322,9 @@ class BackendFactory(Factory[Backend]):
         {"embedding", "float32", "missing", "resumable", "sparse", "weights"}
     )
     reserved_params: ClassVar[frozenset[str]] = frozenset(
-        {"X", "backend", "checkpoint", "checkpoint_every_s", "clusters", "feature_names"}
-        | {"feature_weights", "image_shape", "initial", "labels", "lattice", "missing", "progress"}
-        | {"registry"}
-        | {"scaling", "seed", "weights"}
+        {"X", "backend", "checkpoint", "checkpoint_every_s", "cluster_by", "clusters"}
+        | {"feature_names", "feature_weights", "image_shape", "initial", "labels", "lattice"}
+        | {"missing", "progress", "registry", "scaling", "seed", "weights"}
     )
 
 

@@ -78,7 +78,7 @@ def unweighted(raw: RawMap, weights: FloatArray, points: FloatArray) -> RawMap:
         find = best_matching_units if is_sparse(points) else masked_best_matching_units
         winners = find(points, prototypes, relevances)
         prototypes[:, unseen] = _means(points[:, unseen], winners, prototypes.shape[0])
-    return replace(raw, prototypes=prototypes, relevances=relevances, distances=None)
+    return replace(raw, prototypes=prototypes, relevances=relevances)
 
 
 def _means(points: Any, winners: IntArray, units: int) -> FloatArray:
