@@ -50,6 +50,12 @@ class SomrlParams:
     reconstruction_weight: Annotated[float, Ge(0)] = param(
         0.1, help="Of the mean squared reconstruction error over the data's variance."
     )
+    code_noise: Annotated[float, Ge(0)] = param(
+        0.1,
+        help="Standard deviation of normal noise on the codes that are decoded in training, in "
+        "their own unit, in which neighbours lie within about 1: it makes the decoder smooth, "
+        "beside the data too.",
+    )
     neighbour_weight: Annotated[float, Ge(0)] = param(
         1.0, help="Of the term that keeps neighbours in the data together in the codes."
     )

@@ -182,7 +182,8 @@ class Trainer:
         head_codes, tail_codes = torch.split(codes, heads.numel())
         reconstruction = neighbours = unexplained = torch.zeros((), device=self._device)
         if params.reconstruction_weight:
-            decoded = self.network.decode(head_codes)
+            noise = torch.randn(head_codes.shape, generator=self._generator).to(head_codes)
+            decoded = self.network.decode(head_codes + params.code_noise * noise)
             reconstruction = reconstruction_loss(rows, decoded, self.network.scale)
         if params.neighbour_weight:
             neighbours = neighbour_loss(head_codes, tail_codes, repulsion=params.repulsion)

@@ -11,11 +11,14 @@ from musicfw.arrays import FloatArray, IntArray
 from musicfw.measures import distance_to_data, frames_at_fractions
 
 POLICIES: dict[str, dict[str, Any]] = {
-    "MUSIC, route over the lattice": {"policy": "music", "route": "lattice"},
+    "MUSIC, route over the lattice": {"policy": "music", "route": "lattice", "active_units": 3},
     "MUSIC, direct": {"policy": "music", "route": "direct"},
     "straight line": {"policy": "straight-line"},
 }
-"""What is compared: the name in tables, and what `musicfw.steer` is given."""
+"""What is compared: the name in tables, and what `musicfw.steer` is given.
+
+Three active units span a plane; codes of images lie in thin sheets, and more of them lead off it.
+"""
 
 FRACTIONS = (0.25, 0.5, 0.75)
 _STEPS = 200

@@ -73,6 +73,21 @@ def test_decoded_codes_are_near_the_data(blobs: Any, small: dict[str, Any]) -> N
     assert error < 0.25 * points.var(axis=0).mean()  # about the groups' means it is 1.0
 
 
+def test_noise_on_the_codes_makes_the_decoder_smooth_beside_the_data(
+    blobs: Any, small: dict[str, Any]
+) -> None:
+    points, _ = blobs
+    lattice = mf.Lattice(rows=5, columns=4)
+    beside = 0.5 * np.random.default_rng(0).normal(size=(len(points), small["code_dimension"]))
+    moved = {}
+    for noise in (0.0, 1.0):
+        options = {**small, "epochs": 40, "code_noise": noise}
+        trained = mf.train(points, lattice=lattice, backend="somrl-autoencoder", **options)
+        codes = trained.encode(points)
+        moved[noise] = np.linalg.norm(trained.decode(codes + beside) - trained.decode(codes))
+    assert moved[1.0] < 0.8 * moved[0.0]
+
+
 def test_the_same_seed_gives_the_same_bytes_whatever_the_global_generator(
     trained: mf.TrainedMap, blobs: Any, small: dict[str, Any]
 ) -> None:
