@@ -76,9 +76,14 @@ def has_umap() -> bool:
 
 
 def autoencoder(params: SomrlParams) -> SomrlParams:
-    """Return the options that train the network alone, by reconstruction."""
+    """Return the options that train the network alone, by plain reconstruction."""
     return replace(
-        params, reconstruction_weight=1.0, neighbour_weight=0.0, map_weight=0.0, law="none"
+        params,
+        reconstruction_weight=1.0,
+        code_noise=0.0,  # its unit is that of the neighbours' term
+        neighbour_weight=0.0,
+        map_weight=0.0,
+        law="none",
     )
 
 
