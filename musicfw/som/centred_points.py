@@ -123,7 +123,7 @@ class CentredPoints:
         """Return the first 64 of some, or all, points; those of all are kept."""
         if rows is None and self._first is not None:
             return self._first
-        first = np.arange(self.count) if rows is None else rows
+        first = np.arange(min(self.count, POINTS_HANDED_ON)) if rows is None else rows
         chunks = [chunk.copy() for chunk in self.chunks(first[:POINTS_HANDED_ON])]
         head = np.concatenate(chunks)
         if rows is None:

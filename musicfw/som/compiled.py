@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -105,10 +105,11 @@ class FilteredPoints(CentredPoints):
         self._kept: dict[int, _Chunk] = {}
         self._bytes_left = _MOST_BYTES_KEPT
         self._threads = _thread_count()
+        self._limits: Any = None
         self._pool = ThreadPoolExecutor(self._threads)
 
     def all_to_itself(self) -> AbstractContextManager[object]:
-        """Return what holds BLAS to one thread, if there are several here.
+        """Return what holds BLAS to one thread, if there are several here, while bounds are of use.
 
         Threads of OpenBLAS wait for work in a loop, for milliseconds after every product, on the
         cores that the search has threads for: with two it took a third more time.
@@ -118,6 +119,7 @@ class FilteredPoints(CentredPoints):
         from threadpoolctl import threadpool_limits
 
         limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+        self._limits = limits
         return limits
 
     def statistics(self, rows: IntArray | None, prototypes: FloatArray) -> Statistics:
@@ -142,6 +144,8 @@ class FilteredPoints(CentredPoints):
             for found in self._pool.map(collect, now) if len(now) > 1 else map(collect, now):
                 if found is None:
                     self.prunes = False
+                    if self._limits is not None:  # from now on BLAS does the work
+                        self._limits.restore_original_limits()
                     return None
                 fresh, squared = found
                 total = fresh if total is None else total + fresh

@@ -71,14 +71,17 @@ def test_weighted_features_are_measured_as_the_map_weighs_them():
     np.testing.assert_allclose(expected, trained.distance_quantiles, atol=1e-7)
 
 
+def threads_of_blas():
+    from threadpoolctl import threadpool_info
+
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the cores that may be used")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_blas_has_one_thread_while_compiled_loops_have_several(threads, monkeypatch):
     pytest.importorskip("numba", reason="musicfw[fast] is not installed")
-    from threadpoolctl import threadpool_info, threadpool_limits
-
-    def threads_of_blas():
-        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+    from threadpoolctl import threadpool_limits
 
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
@@ -93,3 +96,23 @@ def test_blas_has_one_thread_while_compiled_loops_have_several(threads, monkeypa
         )
         assert threads_of_blas() == {2}
     assert all(now == {3 - threads} for now in seen)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the cores that may be used")
+def test_blas_has_its_threads_back_where_the_compiled_search_is_given_up(monkeypatch):
+    pytest.importorskip("numba", reason="musicfw[fast] is not installed")
+    from threadpoolctl import threadpool_limits
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    seen, noise = [], np.random.default_rng(0).normal(size=(900, 60))
+    with threadpool_limits(limits=2, user_api="blas"):
+        mf.train(
+            noise,
+            lattice=mf.Lattice(rows=10, columns=10),
+            mode="batch",
+            search="compiled",
+            progress=lambda done, total: seen.append(threads_of_blas()),
+        )
+    # The first prototypes lie in a plane, which bounds tell something of.
+    assert all(now == {2} for now in seen[1:])
