@@ -97,4 +97,5 @@ def _histograms(images: Tensor, rows: _Side, columns: _Side) -> Tensor:
         share = length * (1.0 - off.abs()).clamp_min(0.0)
         sums.append(rows.cells @ share @ columns.cells.T)
     roots = torch.stack(sums, dim=1).flatten(1).clamp_min(0.0).sqrt()
-    return roots / roots.norm(dim=1, keepdim=True).clamp_min(_TINY)
+    scaled: Tensor = roots / roots.norm(dim=1, keepdim=True).clamp_min(_TINY)
+    return scaled
