@@ -20,7 +20,7 @@ from musicfw.som.statistics import (
     WorkArray,
     statistics,
 )
-from musicfw.sparse import dense
+from musicfw.sparse import dense, is_sparse
 
 # At least as many distances are kept of every pass, if there are as many points.
 _POINTS_SAMPLED = 1000
@@ -30,7 +30,8 @@ class CentredPoints:
     """The points about a centre, a chunk at a time.
 
     Each chunk is centred on its way: a centred copy of the data would save a tenth of the time and
-    double the memory. The difference is taken in the precision of the points before it is rounded.
+    double the memory; it is made of points that are no more than one chunk. The difference is taken
+    in the precision of the points before it is rounded.
 
     Parameters
     ----------
@@ -67,8 +68,13 @@ class CentredPoints:
         self._weights = weights
         self._points = points
         self.centre = centre
-        self._centre = centre.astype(points.dtype, copy=False)
+        # None once the points are about it, and in the precision of the chunks.
+        self._centre: WorkArray | None = centre.astype(points.dtype, copy=False)
         self._chunk = np.empty((min(chunk_size, points.shape[0]), points.shape[1]), dtype=dtype)
+        if points.shape[0] <= chunk_size and not is_sparse(points):
+            self._points = next(self.chunks(None))
+            self._centre = None
+            self._chunk = np.empty_like(self._chunk)
 
     @property
     def dtype(self) -> np.dtype[np.floating[Any]]:
@@ -82,16 +88,22 @@ class CentredPoints:
         size = self._chunk.shape[0]
         for start in range(0, count, size):
             here = slice(start, min(start + size, count))
-            chunk = self._chunk[: here.stop - start]
-            with np.errstate(over="ignore", invalid="ignore"):
-                if rows is None:
-                    taken = dense(self._points[here])
-                elif chunk.dtype == self._points.dtype:
-                    taken = np.take(self._points, rows[here], axis=0, out=chunk, mode="clip")
-                else:
-                    taken = self._points[rows[here]]
-                np.subtract(taken, self._centre, out=chunk, casting="same_kind")
-            yield chunk
+            chosen = here if rows is None else rows[here]
+            yield self._about_centre(chosen, out=self._chunk[: here.stop - start])
+
+    def _about_centre(self, here: slice | IntArray, *, out: WorkArray) -> WorkArray:
+        """Return some of the points about the centre, which may be in ``out``."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if isinstance(here, slice):
+                taken = dense(self._points[here])
+            elif out.dtype == self._points.dtype:
+                taken = np.take(self._points, here, axis=0, out=out, mode="clip")
+            else:
+                taken = self._points[here]
+            if self._centre is None:
+                return taken
+            np.subtract(taken, self._centre, out=out, casting="same_kind")
+            return out
 
     def all_to_itself(self) -> AbstractContextManager[object]:
         """Return what keeps others from the cores that `statistics` needs, while it lasts."""

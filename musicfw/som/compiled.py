@@ -7,8 +7,8 @@ bounded from below in k + 1 dimensions::
 
 A unit whose bound exceeds the distance to a unit already looked at cannot be the nearest. Twelve
 directions bound all units; where there are many features, 42 bound those that are left. How many
-are left then decides what that is worth: the first 256 points of every chunk fall back to
-`CentredPoints`, for good, where they are more than one in ten, as in white noise.
+are left then decides what that is worth: where they are more than one in ten, as in white noise,
+from the first 256 points of a chunk on, all points fall back to `CentredPoints`, for good.
 
 What a bound needs of a point is the same in every pass over all points: it is kept from the first
 one on, up to 64 MB of it (340,000 points).
@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
@@ -36,15 +35,16 @@ import numpy.typing as npt
 from musicfw.arrays import FloatArray, IntArray, WorkArray
 from musicfw.errors import UsageError
 from musicfw.som.centred_points import CentredPoints
-from musicfw.som.initialization import leading_directions
-from musicfw.som.statistics import Statistics
+from musicfw.som.initialization import Overview, leading_directions
+from musicfw.som.statistics import POINTS_HANDED_ON, Statistics
 
 _COARSE, _DIRECTIONS = 12, 42
-_TRIAL_ROWS = 256
-_WORTHWHILE_SHARE = 0.1
+_MOST_COMPUTED = 0.1
 _MOST_BYTES_KEPT = 64 * 2**20
 # Chunks whose sums are added up before they become float64.
 _CHUNKS_TOGETHER = 4
+# Elements of the points that are reduced at a time: they stay in the cache.
+_BLOCK_ELEMENTS = 1 << 18
 _FLOAT32 = np.finfo(np.float32)
 _LONGEST = float(_FLOAT32.max) / 16.0
 
@@ -57,6 +57,27 @@ class _Chunk(NamedTuple):
     lengths: WorkArray
 
 
+class _Collected(NamedTuple):
+    """What some chunks add to `Statistics`, and the squared distances of their points."""
+
+    sums: WorkArray
+    counts: FloatArray
+    error_sum: float
+    rows: float
+    squared: WorkArray
+
+    def joined(self, total: Statistics | None) -> Statistics:
+        """Return the statistics of these chunks and of those before, which are used up."""
+        if total is None:
+            sums, counts, before, rows = self.sums.astype(np.float64), self.counts, 0.0, 0.0
+        else:
+            sums, counts, before, rows = total.sums, total.counts, total.error_sum, total.rows
+            sums += self.sums
+            counts += self.counts
+        error_sum = before + self.error_sum
+        return Statistics(sums=sums, counts=counts, error_sum=error_sum, rows=rows + self.rows)
+
+
 class FilteredPoints(CentredPoints):
     """`CentredPoints` whose statistics are found faster, where that is possible.
 
@@ -64,8 +85,8 @@ class FilteredPoints(CentredPoints):
     ----------
     points, centre, dtype, chunk_size, weights
         As of `CentredPoints`.
-    sample : ndarray, shape (n, D)
-        Centred points, whose leading principal directions become Q.
+    seen : Overview
+        Of the points; its leading principal directions become Q.
 
     Raises
     ------
@@ -80,7 +101,7 @@ class FilteredPoints(CentredPoints):
         dtype: npt.DTypeLike,
         chunk_size: int,
         *,
-        sample: FloatArray,
+        seen: Overview,
         weights: FloatArray | None = None,
     ) -> None:
         super().__init__(points, centre, dtype, chunk_size, weights=weights)
@@ -94,16 +115,20 @@ class FilteredPoints(CentredPoints):
                 "'musicfw[fast]', or take search: plain"
             ) from err
         self._kernels = kernels
-        least = min(sample.shape)
+        least = min(seen.spread.shape)
         directions = _DIRECTIONS if least >= 2 * _DIRECTIONS else _COARSE
         self._rounding = (math.sqrt(directions) + 3.0) * points.shape[1]
         self._room = self._rounding * float(_FLOAT32.eps)
         # With few features there is little to skip.
         self.prunes = least >= 4 * _COARSE
         if self.prunes:
-            self._directions = leading_directions(sample, directions).T.astype(np.float32)
+            self._directions = leading_directions(seen, directions).T.astype(np.float32)
+        self._block = max(1, _BLOCK_ELEMENTS // points.shape[1])
+        self._columns = kernels.TERMS + (directions - _COARSE + 2 if directions > _COARSE else 0)
+        self._most_kept = _MOST_BYTES_KEPT // (8 + 4 * (self._columns + 1))
         self._kept: dict[int, _Chunk] = {}
-        self._bytes_left = _MOST_BYTES_KEPT
+        # Prototypes that were searched last, in the precision of the chunks, and the table of them.
+        self._searched: tuple[FloatArray, WorkArray, WorkArray] | None = None
         self._threads = _thread_count()
         self._limits: Any = None
         self._pool = ThreadPoolExecutor(self._threads)
@@ -127,118 +152,121 @@ class FilteredPoints(CentredPoints):
         found = self._filtered(rows, prototypes) if self.prunes else None
         return super().statistics(rows, prototypes) if found is None else found
 
+    def best_two(self, rows: IntArray | None, prototypes: FloatArray) -> IntArray:
+        """Return the two nearest units of the first 64 of some, or all, points, shape (n, 2)."""
+        if self._searched is None or self._searched[0] is not prototypes or not self.prunes:
+            return super().best_two(rows, prototypes)
+        chunk = self._chunk_from(0, rows if rows is None else rows[:POINTS_HANDED_ON])
+        if chunk.rows.size < POINTS_HANDED_ON:
+            return super().best_two(rows, prototypes)
+        head = (facts[:POINTS_HANDED_ON] for facts in chunk)
+        given = self._points, self._centre, *head, *self._searched[1:]
+        nearest: IntArray = self._kernels.two_nearest(*given)
+        return nearest
+
     def _filtered(self, rows: IntArray | None, prototypes: FloatArray) -> Statistics | None:
         """Return the statistics; None where the bounds are of no use, now and later."""
         W = prototypes.astype(self.dtype, order="C")
         tables = self._of_units(prototypes)
+        self._searched = prototypes, W, tables[0]
 
-        def collect(chunks: list[_Chunk]) -> tuple[Statistics, WorkArray] | None:
-            return self._collect(chunks, W, tables) if self.prunes else None
+        def collect(starts: list[int]) -> _Collected | None:
+            return self._collect(starts, rows, W, tables) if self.prunes else None
 
         total: Statistics | None = None
         count, start = self.count if rows is None else rows.size, 0
-        chunks = self._reduced_chunks(rows)
-        together = iter(lambda: list(islice(chunks, _CHUNKS_TOGETHER)), [])
+        starts = iter(range(0, count, self._rows_of_chunk(count)))
+        together = iter(lambda: list(islice(starts, _CHUNKS_TOGETHER)), [])
         # As many at a time as there are threads: their sums wait in memory.
         while now := list(islice(together, self._threads)):
             for found in self._pool.map(collect, now) if len(now) > 1 else map(collect, now):
-                if found is None:
+                if found is None or not self.prunes:
                     self.prunes = False
                     if self._limits is not None:  # from now on BLAS does the work
                         self._limits.restore_original_limits()
                     return None
-                fresh, squared = found
-                total = fresh if total is None else total + fresh
-                self._sample(squared, start, count)
-                start += squared.size
+                total = found.joined(total)
+                self._sample(found.squared, start, count)
+                start += found.squared.size
         return total
 
     def _collect(
-        self, chunks: list[_Chunk], W: WorkArray, tables: tuple[WorkArray, WorkArray]
-    ) -> tuple[Statistics, WorkArray] | None:
-        """Return the statistics of some chunks, and the squared distances of their points.
-
-        None where too many distances were computed.
-        """
-        sums, counts, error_sum, weight = np.zeros_like(W), np.zeros(len(W)), 0.0, 0.0
-        all_squared = np.empty(sum(chunk.rows.size for chunk in chunks), W.dtype)
-        start = 0
-        for chunk in chunks:
+        self,
+        starts: list[int],
+        rows: IntArray | None,
+        W: WorkArray,
+        tables: tuple[WorkArray, WorkArray],
+    ) -> _Collected | None:
+        """Return what some chunks add to the statistics; None where bounds are of no use."""
+        sums, counts, error_sum, weight, squares = np.zeros_like(W), np.zeros(len(W)), 0.0, 0.0, []
+        for start in starts:
+            chunk = self._chunk_from(start, rows)
             count = chunk.rows.size
             shares = np.ones(count) if self._weights is None else self._weights[chunk.rows]
-            squared = all_squared[start : start + count]
-            start += count
-            for part in (slice(_TRIAL_ROWS), slice(_TRIAL_ROWS, None)):
-                rows, reduced, lengths = (facts[part] for facts in chunk)
-                made = sums, counts, squared[part]
-                given = rows, reduced, lengths, shares[part], W, *tables, *made
-                computed = self._kernels.collect(self._points, self._centre, *given)
-                if computed > _WORTHWHILE_SHARE * rows.size * len(W):
-                    return None
+            squared = np.empty(count, W.dtype)
+            given = self._points, self._centre, *chunk, shares, W, *tables, sums, counts, squared
+            if not self._kernels.collect(*given, _MOST_COMPUTED):
+                return None
             error_sum += float(shares @ np.sqrt(squared).astype(np.float64))
             weight += float(shares.sum())
-        found = Statistics(
-            sums=sums.astype(np.float64), counts=counts, error_sum=error_sum, rows=weight
-        )
-        return found, all_squared
+            squares.append(squared)
+        return _Collected(sums, counts, error_sum, weight, np.concatenate(squares))
 
     def _of_units(self, W: FloatArray) -> tuple[WorkArray, WorkArray]:
         """Return what `musicfw.som.kernels.collect` takes as ``table`` and ``fine``."""
-        units, lanes = W.shape[0], self._kernels.LANES
-        groups = -(-units // (8 * lanes)) * 8  # whole vectors of them
-        rows = np.zeros((groups * lanes, _COARSE + 2), dtype=np.float32)
-        rows[units:, -1] = np.inf
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             # In float64, which leaves ρ(w) as it is: it counts most where it is small.
-            squared, coarse, left, *fine = self._reduced(W)
-            rows[:units, :_COARSE] = -2 * coarse
-            rows[:units, _COARSE] = -2 * left
-            rows[:units, -1] = squared * (1.0 - self._room)
-            # A column per unit, `unit % lanes * groups + unit // lanes`.
-            table = rows.reshape(groups, lanes, -1).transpose(2, 1, 0).reshape(_COARSE + 2, -1)
-            if not fine:
-                return table, np.empty((units, 0), dtype=np.float32)
-            return table, 2 * np.column_stack([*fine, left]).astype(np.float32)
+            given = W, W @ self._directions, self._rounding, self._room, _LONGEST
+            fits, table, fine = self._kernels.of_units(*given)
+        self.prunes &= bool(fits)
+        return table, fine
 
-    def _reduced_chunks(self, rows: IntArray | None) -> Iterator[_Chunk]:
-        """Yield some of the points, or all for None, as `chunks` does."""
-        count, size = self._points.shape[0] if rows is None else rows.size, self._chunk.shape[0]
-        for start in range(0, count, size):
-            if rows is None and start in self._kept:
-                yield self._kept[start]
-                continue
-            stop = min(start + size, count)
-            now = np.arange(start, stop) if rows is None else rows[start:stop]
-            V = next(self.chunks(now))
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                V = V.astype(np.float32, copy=False)
-                lengths, coarse, left, *fine = self._reduced(V)
-            rest = [*fine, -left] if fine else []
-            reduced = np.column_stack([coarse, left, np.ones_like(left), *rest])
-            lengths *= np.float32(1.0 - self._room)
+    def _rows_of_chunk(self, count: int) -> int:
+        """Return into how large chunks so many points go: two threads are given as many."""
+        most, even = len(self._chunk), 2 * _CHUNKS_TOGETHER
+        chunks = -(-count // most)
+        return most if chunks <= _CHUNKS_TOGETHER else -(-count // (-(-chunks // even) * even))
+
+    def _chunk_from(self, start: int, rows: IntArray | None) -> _Chunk:
+        """Return a chunk of some of the points, or of all for None."""
+        if rows is None and start in self._kept:
+            return self._kept[start]
+        count = self.count if rows is None else rows.size
+        stop = min(start + self._rows_of_chunk(count), count)
+        now = np.arange(start, stop) if rows is None else rows[start:stop]
+        chunk = _Chunk(
+            rows=now,
+            reduced=np.empty((now.size, self._columns), dtype=np.float32),
+            lengths=np.empty(now.size, dtype=np.float32),
+        )
+        buffer = np.empty((min(self._block, now.size), self._points.shape[1]), dtype=np.float32)
+        for first in range(0, now.size, self._block):
+            part = slice(first, first + self._block)
+            here = slice(start + first, min(start + part.stop, stop)) if rows is None else now[part]
+            V = self._about_centre(here, out=buffer[: now.size - first])
+            self._reduce(V.astype(np.float32, copy=False), chunk.reduced[part], chunk.lengths[part])
+        if rows is None and stop <= self._most_kept:
+            self._kept[start] = chunk
+        return chunk
+
+    def _reduce(self, V: WorkArray, reduced: WorkArray, lengths: WorkArray) -> None:
+        """Write what `musicfw.som.kernels.collect` takes of these points."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            squared = np.einsum("nd,nd->n", V, V)
+            if not squared.max() <= _LONGEST:  # or the bounds would overflow
+                self.prunes = False
+            projections = V @ self._directions
+            room, rest = squared * V.dtype.type(self._room), squared
+            coarse, fine = projections[:, :_COARSE], projections[:, _COARSE:]
+            rest = np.maximum(rest - np.einsum("nk,nk->n", coarse, coarse), 0)
+            left = np.sqrt(rest + room)
+            reduced[:, :_COARSE], reduced[:, _COARSE], reduced[:, _COARSE + 1] = coarse, left, 1
+            if fine.size:
+                rest = np.maximum(rest - np.einsum("nk,nk->n", fine, fine), 0)
+                reduced[:, _COARSE + 2 : -2], reduced[:, -1] = fine, -left
+                reduced[:, -2] = np.sqrt(rest + room)
+            np.multiply(squared, 1.0 - self._room, out=lengths)
             lengths -= 64 * _FLOAT32.tiny
-            chunk = _Chunk(now, reduced, lengths)
-            weight = sum(part.nbytes for part in chunk)
-            if rows is None and weight <= self._bytes_left:
-                self._bytes_left -= weight
-                self._kept[start] = chunk
-            yield chunk
-
-    def _reduced(self, V: WorkArray) -> tuple[WorkArray, ...]:
-        """Return ||v||², then Qᵀv and ρ(v), rather too long, of the coarse and of all directions.
-
-        Those of all directions (without the coarse Qᵀv) only if there are more.
-        """
-        squared = np.einsum("nd,nd->n", V, V)
-        self.prunes &= bool(squared.max() <= _LONGEST)  # or the bounds would overflow
-        room = squared * V.dtype.type(self._rounding * np.finfo(V.dtype).eps)
-        projections = V @ self._directions
-        rest, found = squared, []
-        for start in range(0, projections.shape[1], _COARSE)[:2]:
-            part = projections[:, start : None if start else _COARSE]
-            rest = np.maximum(rest - np.einsum("nk,nk->n", part, part), 0)
-            found += [part, np.sqrt(rest + room)]
-        return squared, *found
 
 
 def _thread_count() -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +22,8 @@ InitializationName = Literal["pca", "sample", "k-means++"]
 _ROWS_FOR_COMPONENTS = 1024
 # … of sparse data fewer, if they have many features: 64 MB of float64 at most.
 _DENSE_ELEMENTS = 1 << 23
+# As many rows or features have exact principal axes.
+_EXACT_UP_TO = 256
 
 
 def representative_rows(
@@ -60,7 +64,7 @@ def suggested_lattice(points: WorkArray, *, rng: np.random.Generator) -> Lattice
     rng : numpy.random.Generator
         Draws the rows that the ratio is taken from, if there are many.
     """
-    deviations = np.linalg.norm(principal_components(overview(points, rng=rng).spread), axis=1)
+    deviations = np.linalg.norm(principal_components(overview(points, rng=rng)), axis=1)
     units = round(5.0 * math.sqrt(points.shape[0]))
     if deviations.size == 1 or deviations[0] >= units * deviations[1]:
         return Lattice(rows=1, columns=units)
@@ -68,13 +72,43 @@ def suggested_lattice(points: WorkArray, *, rng: np.random.Generator) -> Lattice
     return Lattice(rows=rows, columns=max(1, round(units / rows)))
 
 
-class Overview(NamedTuple):
-    """Where the data lie and how they spread, from some of them: enough for a start."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Overview:
+    """Where the data lie and how they spread, from some of them: enough for a start.
+
+    Parameters
+    ----------
+    centre : ndarray, shape (D,)
+        Their mean.
+    spread : ndarray, shape (n, D)
+        Their offsets from it, times the roots of their relative weights.
+    """
 
     centre: FloatArray
-    """Their mean, shape (D,)."""
     spread: FloatArray
-    """Their offsets from it, times the roots of their relative weights, shape (n, D)."""
+
+    @cached_property
+    def scale(self) -> float:
+        """Largest magnitude of the offsets; 1 if they are all 0."""
+        return float(np.abs(self.spread).max()) or 1.0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether `exact_axes` take little time."""
+        rows, dimension = self.spread.shape
+        return bool(rows <= _EXACT_UP_TO or dimension <= _EXACT_UP_TO)
+
+    @cached_property
+    def exact_axes(self) -> tuple[FloatArray, FloatArray]:
+        """Squared singular values of ``spread / scale``, falling, and right directions.
+
+        By the smaller Gram matrix; the directions, shape (min(n, D), D), have length 1 if n ≥ D.
+        """
+        X = self.spread / self.scale
+        wide = X.shape[1] > X.shape[0]
+        values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
+        leading = vectors[:, ::-1].T
+        return values[::-1], leading @ X if wide else leading
 
 
 def overview(
@@ -88,12 +122,13 @@ def overview(
         centre = rows.mean(axis=0)
         if np.isnan(centre).any():
             return _known_overview(points, rows, np.full(rows.shape[0], 1.0 / rows.shape[0]))
-        return Overview(centre, rows - centre)
+        return Overview(centre=centre, spread=rows - centre)
     share = weights[chosen] / total
     centre = share @ rows
     if np.isnan(centre).any():
         return _known_overview(points, rows, share)
-    return Overview(centre, (rows - centre) * np.sqrt(share * share.size)[:, np.newaxis])
+    spread = (rows - centre) * np.sqrt(share * share.size)[:, np.newaxis]
+    return Overview(centre=centre, spread=spread)
 
 
 def _known_overview(points: WorkArray, rows: FloatArray, share: FloatArray) -> Overview:
@@ -106,7 +141,7 @@ def _known_overview(points: WorkArray, rows: FloatArray, share: FloatArray) -> O
         unseen = np.flatnonzero(~seen)
         centre[unseen] = np.nanmean(points[:, unseen], axis=0, dtype=np.float64)
     spread = np.where(known, rows - centre, 0.0) * np.sqrt(share * share.size)[:, np.newaxis]
-    return Overview(centre, spread)
+    return Overview(centre=centre, spread=spread)
 
 
 def first_prototypes(
@@ -133,13 +168,13 @@ def first_prototypes(
         Source of randomness.
     """
     if name == "pca":
-        return principal_plane(seen.spread, lattice)
+        return principal_plane(seen, lattice)
     choose = sampled_rows if name == "sample" else distant_rows
     rows = choose(points, lattice.units, rng=rng) - seen.centre
     return np.where(np.isnan(rows), 0.0, rows)  # a gap is filled with the centre
 
 
-def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:
+def principal_plane(seen: Overview, lattice: Lattice) -> FloatArray:
     """Return prototypes on the plane of the first two principal components, shape (M, D).
 
     ``w_i = p_i σ₁ z₁ + q_i σ₂ z₂`` with the unit's lattice position (p, q) scaled to [−1, 1], the
@@ -154,30 +189,28 @@ def principal_plane(centred: FloatArray, lattice: Lattice) -> FloatArray:
 
     Parameters
     ----------
-    centred : ndarray, shape (N, D)
-        Data, with their mean subtracted.
+    seen : Overview
+        Of the data.
     lattice : Lattice
         Where the units lie.
     """
     position = _position(lattice, lattice.periods)
-    components = principal_components(centred, count=position.shape[1])
+    components = principal_components(seen, count=position.shape[1])
     if position.shape[1] > np.count_nonzero(components.any(axis=1)):
         position = _position(lattice, (np.inf, np.inf))
     components = components[: position.shape[1]]
     return position[:, : components.shape[0]] @ components
 
 
-def principal_components(centred: FloatArray, *, count: int = 2) -> FloatArray:
+def principal_components(seen: Overview, *, count: int = 2) -> FloatArray:
     """Return the leading principal directions times their standard deviations, shape (k, D).
 
     k is ``count`` (at most 8), or less if there are fewer rows or features. A component whose
     variance is below rounding (data on a line) is 0. Exact to rounding up to 256 rows or features;
     beyond, by subspace iteration, which is enough for a start.
     """
-    rows, dimension = centred.shape
-    scale = float(np.abs(centred).max()) or 1.0
-    X = centred / scale
-    values, directions = (_exact if min(rows, dimension) <= 256 else _iterated)(X)
+    rows, dimension = seen.spread.shape
+    values, directions = seen.exact_axes if seen.is_small else _iterated(seen.spread / seen.scale)
     count = min(count, dimension, rows)
     values, directions = values[:count], directions[:count]
     significant = values > max(rows, dimension) * np.finfo(np.float64).eps * values[0]
@@ -186,19 +219,11 @@ def principal_components(centred: FloatArray, *, count: int = 2) -> FloatArray:
     directions = directions / np.where(lengths > 0.0, lengths, 1.0)
     largest = np.abs(directions).argmax(axis=1)
     signs = np.where(directions[np.arange(count), largest] < 0.0, -1.0, 1.0)
-    return np.asarray(directions * (signs * deviations * scale)[:, np.newaxis])
+    return np.asarray(directions * (signs * deviations * seen.scale)[:, np.newaxis])
 
 
-def _exact(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
-    """Return squared singular values, falling, and right directions, by the smaller Gram matrix."""
-    wide = X.shape[1] > X.shape[0]
-    values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
-    leading = vectors[:, ::-1][:, :count].T
-    return values[::-1][:count], leading @ X if wide else leading
-
-
-def _iterated(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
-    """Return what `_exact` does, approximately: subspace iteration begun with some rows."""
+def _iterated(X: WorkArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
+    """Return what `Overview.exact_axes` are, approximately: subspace iteration from some rows."""
     rows = X[np.linspace(0, X.shape[0] - 1, count).astype(np.intp)]
     basis = np.linalg.qr(rows.T)[0]
     for _ in range(4):
@@ -208,14 +233,18 @@ def _iterated(X: FloatArray, count: int = 8) -> tuple[FloatArray, FloatArray]:
     return values[::-1], (basis @ vectors[:, ::-1]).T
 
 
-def leading_directions(centred: FloatArray, count: int) -> FloatArray:
+def leading_directions(seen: Overview, count: int) -> FloatArray:
     """Return orthonormal directions that hold nearly as much variance as any, shape (count, D).
 
-    Found in float32, which is enough to choose them by; orthonormal in float64.
+    Where they are not exact, they are found in float32, which is enough to choose them by;
+    orthonormal in float64.
     """
-    few = centred.shape[1] <= min(centred.shape[0], 256)
-    scale = float(np.abs(centred).max()) or 1.0
-    directions = (_exact if few else _iterated)((centred / scale).astype(np.float32), count)[1]
+    if seen.is_small:
+        directions = seen.exact_axes[1][:count]
+        if directions.shape[1] <= seen.spread.shape[0]:
+            return directions
+    else:
+        directions = _iterated((seen.spread / seen.scale).astype(np.float32), count)[1]
     return np.asarray(np.linalg.qr(directions.T.astype(np.float64))[0].T)
 
 

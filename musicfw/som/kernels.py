@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
+from numba.extending import overload
 
-# Units whose bounds are looked at together; one more than a multiple of 4, see `_least_of_groups`.
-LANES = 13
+# Units whose bounds are looked at together, a multiple of 5: see `_least_of_groups`.
+LANES = 10
+# Unsigned, as all that numbers units here: an index that may be negative costs a comparison.
+_LANES = np.uint64(LANES)
 # Terms of a coarse bound, a multiple of 2: see `_coarse_bounds`.
 TERMS = 14
 # Points about the centre at a time: they stay in the cache.
 _ROWS = 64
+# Points after which it shows whether bounds are of use; a multiple of `_ROWS`.
+_TRIAL_ROWS = 256
 
 
 @numba.njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
@@ -28,6 +35,41 @@ def _dot(x, w):  # type: ignore[no-untyped-def]
     for i in range(x.size):
         total += x[i] * w[i]
     return total
+
+
+@numba.njit(cache=True)
+def of_units(W, projections, rounding, room, longest):  # type: ignore[no-untyped-def]
+    """Return ``table`` and ``fine`` of `collect`, after whether no squared length is too long.
+
+    ``projections`` are those of the prototypes, the coarse ones first; ``rounding`` the worst error
+    of a squared length, in eps of W; ``room`` the share by which bounds are lowered; and no squared
+    length should exceed ``longest``.
+    """
+    coarse, slack = TERMS - 2, rounding * np.finfo(W.dtype).eps
+    units, more = W.shape[0], projections.shape[1] - coarse
+    groups = -(-units // (8 * LANES)) * 8  # whole vectors of them
+    # What is made here begins at a multiple of 32 bytes, which a tenth of the time hangs on.
+    table = np.zeros((TERMS, LANES * groups), dtype=np.float32)
+    table[-1] = np.inf
+    fine = np.empty((units, more + 2 if more else 0), dtype=np.float32)
+    fits = True
+    for unit in range(units):
+        column = unit % LANES * groups + unit // LANES
+        squared = _dot(W[unit], W[unit])
+        fits &= squared <= longest
+        rest = squared
+        for k in range(coarse):
+            table[k, column] = -2 * projections[unit, k]
+            rest -= projections[unit, k] ** 2
+        table[coarse, column] = -2 * np.sqrt(max(rest, 0.0) + slack * squared)
+        table[coarse + 1, column] = squared * (1 - room)
+        if more:
+            for k in range(more):
+                fine[unit, k] = 2 * projections[unit, coarse + k]
+                rest -= projections[unit, coarse + k] ** 2
+            fine[unit, more] = 2 * np.sqrt(max(rest, 0.0) + slack * squared)
+            fine[unit, more + 1] = -table[coarse, column]
+    return fits, table, fine
 
 
 @numba.njit(cache=True, fastmath={"contract"})
@@ -51,14 +93,13 @@ def _coarse_bounds(x, table, bounds):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _least_of_groups(lanes, lowest):  # type: ignore[no-untyped-def]
-    """Write the least bound of every group, a column of ``lanes``; return its unit."""
-    for group in range(lowest.size):
-        lowest[group] = lanes[0, group]
-    for lane in range(1, LANES, 4):
+    """Write the least bound of every group, a column of ``lanes``; return the unit of the least."""
+    lowest[:] = np.inf
+    for k in range(0, LANES, 5):
+        a, b, c, d, e = lanes[k], lanes[k + 1], lanes[k + 2], lanes[k + 3], lanes[k + 4]
         for group in range(lowest.size):
-            first = min(lanes[lane, group], lanes[lane + 1, group])
-            second = min(lanes[lane + 2, group], lanes[lane + 3, group])
-            lowest[group] = min(lowest[group], min(first, second))
+            first, second = min(a[group], b[group]), min(c[group], d[group])
+            lowest[group] = min(min(lowest[group], e[group]), min(first, second))
     least, best = lowest[0], 0
     for group in range(1, lowest.size):
         least = min(least, lowest[group])
@@ -67,39 +108,53 @@ def _least_of_groups(lanes, lowest):  # type: ignore[no-untyped-def]
     lane = 0
     while lanes[lane, best] > least:
         lane += 1
-    return best * LANES + lane
+    return np.uint64(best * LANES + lane)
 
 
 @numba.njit(cache=True)
 def _below(limit, lanes, lowest, units):  # type: ignore[no-untyped-def]
     """Write the units whose bound is at most the limit; return how many they are."""
-    count = 0
+    count = np.uint64(0)
     for group in range(lowest.size):
         if lowest[group] <= limit:
-            unit = group * LANES
-            for lane in range(LANES):
+            unit = np.uint64(group) * _LANES
+            for lane in range(_LANES):
                 units[count] = unit + lane
-                count += lanes[lane, group] <= limit
+                count += np.uint64(lanes[lane, group] <= limit)
     return count
 
 
 @numba.njit(cache=True)
 def _still_below(limit, lanes, z, fine, units, bounds, count):  # type: ignore[no-untyped-def]
     """Keep the units whose tighter bound is at most the limit, and write these bounds."""
-    kept = 0
+    kept = np.uint64(0)
     for i in range(count):
         unit = units[i]
-        bound = lanes[unit % LANES, unit // LANES] - _dot(z, fine[unit])
+        bound = lanes[unit % _LANES, unit // _LANES] - _dot(z, fine[unit])
         units[kept] = unit
         bounds[kept] = bound
-        kept += bound <= limit
+        kept += np.uint64(bound <= limit)
     return kept
 
 
-@numba.njit(cache=True)
-def _centred(point, centre, x):  # type: ignore[no-untyped-def]
-    for i in range(x.size):
-        x[i] = point[i] - centre[i]
+def _about(points: Any, centre: Any, rows: Any, X: Any, places: Any) -> tuple[Any, Any]:
+    """Return where some points stand about the centre (None: points do), and in which places."""
+    raise NotImplementedError
+
+
+@overload(_about)
+def _compiled_about(points, centre, rows, X, places):  # type: ignore[no-untyped-def]
+    if isinstance(centre, numba.types.NoneType):
+        return lambda points, centre, rows, X, places: (points, rows)
+
+    def written(points, centre, rows, X, places):  # type: ignore[no-untyped-def]
+        for n in range(rows.size):
+            point, x = points[rows[n]], X[n]
+            for i in range(x.size):
+                x[i] = point[i] - centre[i]
+        return X, places
+
+    return written
 
 
 @numba.njit(cache=True)
@@ -110,7 +165,7 @@ def _add(x, share, total):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def collect(  # type: ignore[no-untyped-def]
-    points, centre, rows, reduced, lengths, shares, W, table, fine, sums, counts, squared
+    points, centre, rows, reduced, lengths, shares, W, table, fine, sums, counts, squared, most
 ):
     """Add some points, about the centre, to the sums and counts of their nearest prototypes.
 
@@ -119,33 +174,35 @@ def collect(  # type: ignore[no-untyped-def]
     squared distance is less than ``lengths[n] + y @ table[:, c]``, c the column of the unit, nor
     (where ``fine`` has columns) than that less ``z @ fine[unit]``: a unit for which one of them
     exceeds the least distance so far is not looked at. The unit of the least coarse bound comes
-    first. The column of a unit is
-    ``unit % LANES · groups + unit // LANES``; others are infinite. Returns how many distances were
-    computed.
+    first. The column of a unit is ``unit % LANES · groups + unit // LANES``; others are infinite.
+    Returns False, too early, once that is of no use: when more than the share ``most`` of the
+    distances of the points so far were computed.
     """
-    computed, most = 0, W.shape[0] - 1
-    # Copies made here begin at a multiple of 32 bytes, which a tenth of the time hangs on.
-    table = table.copy()
-    X = np.empty((_ROWS, W.shape[1]), dtype=W.dtype)
-    coarse = np.empty(table.shape[1], dtype=np.float32)
-    lanes = coarse.reshape(LANES, -1)
-    lowest = np.empty(lanes.shape[1], dtype=np.float32)
-    units = np.empty(coarse.size + 1, dtype=np.int64)
+    computed, last = 0, np.uint64(W.shape[0] - 1)
+    X, places = np.empty((_ROWS, W.shape[1]), dtype=W.dtype), np.arange(_ROWS)
+    coarse = np.empty((_ROWS, table.shape[1]), dtype=np.float32)
+    lanes = coarse.reshape(_ROWS, LANES, -1)
+    lowest = np.empty((_ROWS, lanes.shape[2]), dtype=np.float32)
+    firsts = np.empty(_ROWS, dtype=np.uint64)
+    units = np.empty(table.shape[1] + 1, dtype=np.uint64)
     bounds = np.full(units.size, -np.inf, dtype=np.float32)
     for start in range(0, rows.size, _ROWS):
         stop = min(start + _ROWS, rows.size)
+        near, order = _about(points, centre, rows[start:stop], X, places)
+        # Step by step for many points: one can go on while another waits.
+        for i in range(stop - start):
+            _coarse_bounds(reduced[start + i], table, coarse[i])
+            firsts[i] = min(_least_of_groups(lanes[i], lowest[i]), last)
+        for i in range(stop - start):
+            squared[start + i] = _squared_distance(near[order[i]], W[firsts[i]])
         for n in range(start, stop):
-            _centred(points[rows[n]], centre, X[n - start])
-        for n in range(start, stop):
-            x = X[n - start]
-            _coarse_bounds(reduced[n], table, coarse)
-            first = min(_least_of_groups(lanes, lowest), most)
-            best, least = first, _squared_distance(x, W[first])
+            x, first = near[order[n - start]], firsts[n - start]
+            best, least = first, squared[n]
             limit = np.float32(least - lengths[n])
-            count = _below(limit, lanes, lowest, units)
+            count = _below(limit, lanes[n - start], lowest[n - start], units)
             if fine.shape[1]:
                 z = reduced[n, TERMS:]
-                count = _still_below(limit, lanes, z, fine, units, bounds, count)
+                count = _still_below(limit, lanes[n - start], z, fine, units, bounds, count)
             computed += 1
             for i in range(count):
                 unit = units[i]
@@ -158,4 +215,45 @@ def collect(  # type: ignore[no-untyped-def]
             _add(x, W.dtype.type(shares[n]), sums[best])
             counts[best] += shares[n]
             squared[n] = least
-    return computed
+        if stop >= min(_TRIAL_ROWS, rows.size) and computed > most * stop * W.shape[0]:
+            return False
+    return True
+
+
+@numba.njit(cache=True)
+def two_nearest(points, centre, rows, reduced, lengths, W, table):  # type: ignore[no-untyped-def]
+    """Return the two nearest prototypes of some points, of equally near ones the lowest.
+
+    What is given is as for `collect`.
+    """
+    found = np.zeros((rows.size, 2), dtype=np.int64)
+    one, last = np.uint64(1), np.uint64(W.shape[0] - 1)
+    X, places = np.empty((rows.size, W.shape[1]), dtype=W.dtype), np.arange(rows.size)
+    near, order = _about(points, centre, rows, X, places)
+    coarse = np.empty(table.shape[1], dtype=np.float32)
+    lanes = coarse.reshape(LANES, -1)
+    lowest = np.empty(lanes.shape[1], dtype=np.float32)
+    units = np.empty(coarse.size + 1, dtype=np.uint64)
+    for n in range(rows.size if last else 0):
+        x = near[order[n]]
+        _coarse_bounds(reduced[n], table, coarse)
+        best = min(_least_of_groups(lanes, lowest), last)
+        # The nearer of its neighbours in the first direction of the lattice, if it has two.
+        second = best - one if best else best + one
+        least, less = _squared_distance(x, W[best]), _squared_distance(x, W[second])
+        if 0 < best < last:
+            distance = _squared_distance(x, W[best + one])
+            if distance < less:
+                second, less = best + one, distance
+        count = _below(np.float32(max(least, less) - lengths[n]), lanes, lowest, units)
+        if less < least or (less == least and second < best):
+            best, second, least, less = second, best, less, least
+        for i in range(count):
+            unit = units[i]
+            distance = _squared_distance(x, W[unit])
+            if unit != best and (distance < least or (distance == least and unit < best)):
+                best, second, least, less = unit, best, distance, least
+            elif unit != best and (distance < less or (distance == less and unit < second)):
+                second, less = unit, distance
+        found[n, 0], found[n, 1] = best, second
+    return found

@@ -98,7 +98,7 @@ class NativeBackend:
                 _LOG.info("search: 'plain' instead of 'compiled' for %s: same units", kind)
             return points_of(problem, seen.centre, dtype, size)
         facts = problem.points, seen.centre, dtype, size
-        return FilteredPoints(*facts, weights=problem.weights, sample=seen.spread)
+        return FilteredPoints(*facts, weights=problem.weights, seen=seen)
 
     def _judge(self, held_out: TrainingProblem, learnt: CentredPoints) -> Judge:
         params, every, size = self.params, 1, self.params.rows_per_chunk

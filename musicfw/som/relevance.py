@@ -34,7 +34,7 @@ from musicfw.api import BackendFactory, RawMap, TrainingProblem, param
 from musicfw.arrays import FloatArray
 from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
-from musicfw.som.initialization import distant_rows, principal_plane, representative_rows
+from musicfw.som.initialization import distant_rows, overview, principal_plane
 from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.relevance_descent import Assignment, Law, Units, assigned, refitted
 from musicfw.som.relevance_growth import Growth, badly_represented_rows, lasting_units, represented
@@ -216,8 +216,7 @@ class RelevanceBackend:
         if problem.initial is not None:
             first = problem.initial - centre
         else:
-            rows = representative_rows(points, rng=problem.rng)
-            first = principal_plane(rows - rows.mean(axis=0), problem.lattice)
+            first = principal_plane(overview(points, rng=problem.rng), problem.lattice)
         radii = self.params.radii(problem.lattice)
         around = (neighbourhood(problem.lattice, float(r), name="gaussian") for r in radii)
         for reached in self._epochs(points, self._alike(first), around):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import musicfw as mf
-from musicfw.som.initialization import principal_plane
+from musicfw.som.initialization import overview, principal_plane
 from musicfw.som.quality import hit_counts, u_matrix
 
 EPS = np.finfo(np.float64).eps
@@ -124,7 +124,8 @@ def test_units_at_the_border_of_a_planar_map_are_not(topology):
 def test_first_prototypes_have_no_seam_where_borders_are_joined(borders, topology):
     lattice = a_lattice(borders, topology=topology, rows=4, columns=8)
     X = np.random.default_rng(0).normal(size=(300, 5)) * [5, 4, 3, 2, 1]
-    first = principal_plane(X - X.mean(axis=0), lattice).reshape(4, 8, 5)
+    seen = overview(X, rng=np.random.default_rng(0))
+    first = principal_plane(seen, lattice).reshape(4, 8, 5)
     inside = np.linalg.norm(first[:, 1] - first[:, 0], axis=1)
     seam = np.linalg.norm(first[:, 0] - first[:, -1], axis=1)
     # cos and sin are mirrored about the first column: even rows alike, odd ones the next pair.
@@ -136,5 +137,6 @@ def test_first_prototypes_have_no_seam_where_borders_are_joined(borders, topolog
 def test_data_with_too_few_components_for_a_torus_begin_as_a_plane():
     X = np.random.default_rng(0).normal(size=(300, 2))
     torus, plane = (a_lattice(borders, rows=4, columns=8) for borders in ("toroidal", "planar"))
-    expected, found = (principal_plane(X - X.mean(axis=0), lattice) for lattice in (plane, torus))
+    seen = overview(X, rng=np.random.default_rng(0))
+    expected, found = (principal_plane(seen, lattice) for lattice in (plane, torus))
     np.testing.assert_array_equal(expected, found)

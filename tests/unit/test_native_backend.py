@@ -9,9 +9,10 @@ from musicfw.errors import UsageError
 from musicfw.lattice import Lattice
 from musicfw.som import musicfw_backends
 from musicfw.som.initialization import (
+    Overview,
+    overview,
     principal_components,
     principal_plane,
-    representative_rows,
     sampled_rows,
 )
 from musicfw.som.native import NATIVE
@@ -31,8 +32,12 @@ def fit(points, lattice, *, seed=0, progress=lambda done, total: None, **params)
 
 
 def plane(points, lattice, seed=0):
-    rows = representative_rows(points, rng=np.random.default_rng(seed))
-    return principal_plane(rows - rows.mean(axis=0), lattice)
+    return principal_plane(overview(points, rng=np.random.default_rng(seed)), lattice)
+
+
+def components(points):
+    centre = points.mean(axis=0)
+    return principal_components(Overview(centre=centre, spread=points - centre))
 
 
 def test_the_hook_offers_the_backends():
@@ -173,8 +178,8 @@ def test_the_longer_side_lies_along_the_first_component():
 def test_components_of_wide_data_agree_with_those_of_the_same_data_padded():
     points = np.random.default_rng(3).normal(size=(8, 5)) * [9, 5, 1, 1, 1]
     points -= points.mean(axis=0)
-    wide = principal_components(np.hstack([points, np.zeros((8, 20))]))
-    expected = principal_components(points)
+    wide = components(np.hstack([points, np.zeros((8, 20))]))
+    expected = components(points)
     np.testing.assert_allclose(expected, wide[:, :5], atol=9 * 8 * 25 * EPS * 9**2)
     np.testing.assert_array_equal(0.0, wide[:, 5:])
 
@@ -183,10 +188,10 @@ def test_components_of_wide_data_agree_with_those_of_the_same_data_padded():
 def test_data_on_a_line_leave_the_second_component_zero(offset):
     direction = np.array([1.0, -3.0, 2.0])
     points = np.arange(-4.0, 5.0)[:, np.newaxis] * direction + offset
-    components = principal_components(points - points.mean(axis=0))
+    first, second = components(points)
     deviation = np.sqrt(60.0 / 9.0)
-    np.testing.assert_allclose(-deviation * direction, components[0], rtol=9 * 3 * 10 * EPS)
-    np.testing.assert_array_equal(0.0, components[1])
+    np.testing.assert_allclose(-deviation * direction, first, rtol=9 * 3 * 10 * EPS)
+    np.testing.assert_array_equal(0.0, second)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 6), (6, 1), (3, 4)])
@@ -214,7 +219,7 @@ def test_components_of_many_rows_come_from_a_subset_that_the_seed_decides():
     assert first.tobytes() == plane(points, lattice, seed=1).tobytes()
     assert first.tobytes() != plane(points, lattice, seed=2).tobytes()
     # Five standard errors of a deviation from 1024 rows, and of a direction at this gap.
-    whole = principal_components(points - points.mean(axis=0))
+    whole = components(points)
     assert np.abs(first[-1] - whole.sum(axis=0)).max() < 5 * 2 * 4.0 / np.sqrt(2 * 1024)
 
 
