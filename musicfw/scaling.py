@@ -12,7 +12,7 @@ from musicfw.dataset import Scaling
 from musicfw.errors import DataError, UsageError, did_you_mean, one_of
 from musicfw.sparse import as_csr, column_moments, column_range, is_sparse
 
-__all__ = ["ScalingKind", "fit_scaling"]
+__all__ = ["ScalingKind", "checked_kind", "fit_scaling"]
 
 ScalingKind = Literal["none", "standard", "minmax"]
 
@@ -87,6 +87,13 @@ def _of_sparse(matrix: Any, kind: ScalingKind) -> Scaling:
         mean, deviation = column_moments(matrix)
         return Scaling(offset=mean, scale=_usable(deviation))
     raise _unknown(kind)
+
+
+def checked_kind(kind: ScalingKind) -> ScalingKind:
+    """Return a kind of scaling that there is."""
+    if kind not in get_args(ScalingKind):
+        raise _unknown(kind)
+    return kind
 
 
 def _unknown(kind: ScalingKind) -> UsageError:

@@ -65,7 +65,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         are known; everywhere else it counts as the row that `impute` makes of it, so that
         ``inverse_transform(transform(X))`` returns filled rows.
     feature_weights : array_like, shape (D,), optional
-        How much each feature counts in a distance; all alike by default. Not for `partial_fit`.
+        How much each feature counts in a distance; all alike by default. Above 0 for `partial_fit`.
     solver : str
         Registered solver that `inverse_transform` uses.
     random_state : int, RandomState or None
@@ -176,10 +176,8 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
         DataError
             If fewer than two rows have come in all.
         UsageError
-            With ``feature_weights``.
+            If ``feature_weights`` has zeros.
         """
-        if self.feature_weights is not None:
-            raise UsageError("feature_weights: not for partial_fit (it learns a stream); use fit")
         stream: StreamTrainer | None = getattr(self, "_stream", None)
         X = self._validated(X, reset=stream is None)
         if stream is None:
@@ -188,6 +186,7 @@ class SOM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # 
                 self._lattice(),
                 seed=self._seed(),
                 missing=self.missing,
+                feature_weights=self.feature_weights,
                 feature_names=self._names(),
                 **params,
             )

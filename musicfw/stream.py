@@ -12,17 +12,19 @@ No row comes twice, so there are no epochs: what is recorded, and judged, is eac
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
 
 from musicfw.checkpoint import FileCheckpoint
+from musicfw.dataset import Scaling
 from musicfw.errors import UsageError
 from musicfw.fit import relevant_versions
 from musicfw.lattice import Lattice
 from musicfw.missing import MissingValues
+from musicfw.scaling import ScalingKind
 from musicfw.stream_trainer import StreamTrainer
 from musicfw.types import TrainedMap
 
@@ -38,6 +40,8 @@ def train_stream(
     initial: npt.ArrayLike | None = None,
     validation: npt.ArrayLike | None = None,
     missing: MissingValues = "refuse",
+    scaling: ScalingKind | Scaling = "none",
+    feature_weights: npt.ArrayLike | Mapping[Any, float] | None = None,
     feature_names: Sequence[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every_s: float = 30.0,
@@ -53,7 +57,7 @@ def train_stream(
         ``validation`` has stopped the training.
     lattice : Lattice
         Where the units lie.
-    seed, updates, initial, validation, missing, feature_names, **params
+    seed, updates, initial, validation, missing, scaling, feature_weights, feature_names, **params
         As for `StreamTrainer`.
     checkpoint, checkpoint_every_s
         As for `musicfw.train`. The same call goes on from the file; the chunks have to come again
@@ -80,6 +84,8 @@ def train_stream(
         initial=initial,
         validation=validation,
         missing=missing,
+        scaling=scaling,
+        feature_weights=feature_weights,
         feature_names=feature_names,
         **params,
     )

@@ -16,10 +16,8 @@ import numpy.typing as npt
 from musicfw.arrays import (
     FloatArray,
     WorkArray,
-    as_matrix,
     as_whole,
     known_range,
-    refuse_unknown_rows,
 )
 from musicfw.checkpoint import fingerprint
 from musicfw.codebook import Codebook
@@ -29,6 +27,7 @@ from musicfw.frames import names_of
 from musicfw.lattice import Lattice
 from musicfw.missing import MissingValues, keeps_gaps
 from musicfw.params import params_from_keywords, params_to_tree
+from musicfw.scaling import ScalingKind, checked_kind
 from musicfw.som.centred_points import CentredPoints
 from musicfw.som.early_stopping import Judge
 from musicfw.som.history import History
@@ -39,6 +38,8 @@ from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.reached import Reached
 from musicfw.som.schedules import chunks_of, window_memory
 from musicfw.sparse import arrays_of, as_csr, dense, is_sparse
+from musicfw.stream_axes import StreamAxes, importance_in_stream
+from musicfw.stream_checks import check_stream_params, rows_of_stream, rows_to_judge_by
 from musicfw.training_data import as_prototypes
 from musicfw.types import TrainedMap
 
@@ -67,6 +68,11 @@ class StreamTrainer:
     missing : {"refuse", "keep"}
         What NaN in a row is, as in `musicfw.train`; every feature has to be known in some of the
         rows of the first update.
+    scaling : {"none", "standard", "minmax"} or Scaling
+        Change of units before training: fitted to the rows of the first update, or that of another
+        map (``trained.scaling``), say. It is remembered; errors of the history are in its units.
+    feature_weights : array_like (D,) or mapping, optional
+        How much each feature counts in a distance, as in `musicfw.train`, but above 0.
     feature_names : sequence of str, optional
         Names of the features; by default those of the first frame, ``validation`` or learnt. They
         are the columns taken of every frame.
@@ -89,13 +95,18 @@ class StreamTrainer:
         initial: npt.ArrayLike | None = None,
         validation: npt.ArrayLike | None = None,
         missing: MissingValues = "refuse",
+        scaling: ScalingKind | Scaling = "none",
+        feature_weights: npt.ArrayLike | Mapping[Any, float] | None = None,
         feature_names: Sequence[str] | None = None,
         **params: Any,
     ) -> None:
         self.lattice, self.seed = lattice, as_whole(seed, name="seed", least=0)
         self._missing = keeps_gaps(missing)
+        self._scaling = scaling if isinstance(scaling, Scaling) else checked_kind(scaling)
+        self._feature_weights = feature_weights
+        self._importance: FloatArray | None = None  # once the features are known
         self.params: NativeParams = params_from_keywords(NATIVE, params)
-        _check(self.params, updates)
+        check_stream_params(self.params, updates)
         self._radii = radius_schedule(
             self.params,
             lattice,
@@ -109,7 +120,11 @@ class StreamTrainer:
         self._state: _State | None = None  # none before the first update
         self._replay: _Replay | None = None  # rows that come again, after a checkpoint
         self._initial: FloatArray | None = None
-        self._validation = None if validation is None else self._rows_to_judge_by(validation)
+        self._validation: Any = None
+        if validation is not None:
+            self._validation = rows_to_judge_by(
+                validation, names=self._names, missing=self._missing
+            )
         if initial is not None:
             columns = self._dimension
             self._initial = as_prototypes(initial, lattice, columns=columns, names=self._names)
@@ -143,11 +158,15 @@ class StreamTrainer:
             self._learn_sparse(rows, weights)
             return
         names = names_of(rows) if self._dimension is None and self._names is None else self._names
-        matrix = self._checked(rows, name="rows", columns=self._dimension, names=names)
+        columns, missing = self._dimension, self._missing
+        matrix = rows_of_stream(rows, name="rows", columns=columns, names=names, missing=missing)
         if self._pending is None:
             self._names = checked_names(names, matrix.shape[1], name="feature_names")
-            dtype = np.dtype(self.params.dtype or matrix.dtype)
-            self._pending = np.empty((self.params.rows_per_chunk, matrix.shape[1]), dtype=dtype)
+            self._importance = self._importance_of(matrix.shape[1])
+            # In a dtype that was asked for, unless a scaling comes first.
+            dtype = self.params.dtype if self._scaling == "none" else None
+            shape = self.params.rows_per_chunk, matrix.shape[1]
+            self._pending = np.empty(shape, dtype=dtype or matrix.dtype)
         counts = np.ones(len(matrix)) if weights is None else as_weights(weights, rows=len(matrix))
         start = 0
         while start < matrix.shape[0] and not self.stopped:
@@ -170,31 +189,9 @@ class StreamTrainer:
         known = (self._pending, self._validation, self._initial)
         return next((int(each.shape[1]) for each in known if each is not None), None)
 
-    def _checked(
-        self, rows: npt.ArrayLike, *, name: str, columns: int | None, names: Sequence[str] | None
-    ) -> WorkArray:
-        matrix: WorkArray = as_matrix(
-            rows,
-            name=name,
-            columns=columns,
-            column_names=names,
-            missing=self._missing,
-            keep_float32=True,
-            gap_advice="remove or impute those rows, or learn with missing='keep'",
-        )
-        if self._missing:
-            refuse_unknown_rows(matrix, name=name)
-        return matrix
-
-    def _rows_to_judge_by(self, validation: npt.ArrayLike) -> Any:
-        """Return the validation rows, checked, as an array or a CSR array."""
-        if is_sparse(validation):
-            rows = as_csr(validation, name="validation", keep_float32=True)
-        else:
-            rows = self._checked(validation, name="validation", columns=None, names=self._names)
-        if rows.shape[0] == 0:
-            raise DataError("validation: expected at least one row to judge by, got none")
-        return rows
+    def _importance_of(self, dimension: int) -> FloatArray | None:
+        given, names = self._feature_weights, self._names
+        return importance_in_stream(given, names=names, dimension=dimension)
 
     def _learn_sparse(self, rows: Any, weights: npt.ArrayLike | None) -> None:
         """Learn a sparse matrix, no more than an update's rows of which become dense at a time."""
@@ -232,9 +229,11 @@ class StreamTrainer:
                 f"rows: expected at least 2 to train on, got {self._filled}; learn more before a "
                 f"snapshot"
             )
+        prototypes = state.axes.in_map(state.reached.best + state.centre)
+        weights = state.axes.importance
         return TrainedMap(
-            codebook=Codebook(prototypes=state.reached.best + state.centre, lattice=self.lattice),
-            scaling=Scaling.identity(state.centre.size),
+            codebook=Codebook(prototypes=prototypes, lattice=self.lattice, relevances=weights),
+            scaling=state.axes.scaling,
             backend=NATIVE.name,
             params=params_to_tree(self.params),
             seed=self.seed,
@@ -250,9 +249,14 @@ class StreamTrainer:
     def fingerprint(self) -> str:
         """Return a hash of all that it was made with."""
         judging = () if self._validation is None else arrays_of(self._validation)
+        scaling, weights = self._scaling, self._feature_weights
+        scaled = (scaling.offset, scaling.scale) if isinstance(scaling, Scaling) else ()
         return fingerprint(
             self._initial,
             *judging,
+            *scaled,
+            scaling=None if scaled else scaling,
+            feature_weights=weights if isinstance(weights, Mapping) else np.array(weights).tolist(),
             seed=self.seed,
             lattice=self.lattice.to_json(),
             params=params_to_tree(self.params),
@@ -271,6 +275,8 @@ class StreamTrainer:
             **reached.arrays(self._history.until(reached.updates)),
             **names,
             "centre": self._state.centre,
+            "offset": self._state.axes.scaling.offset,
+            "scale": self._state.axes.scaling.scale,
             "pending": self._pending[: self._filled].copy(),
         }
 
@@ -279,8 +285,11 @@ class StreamTrainer:
         if "names" in state:
             self._names = tuple(str(name) for name in state["names"])
         pending, centre = state["pending"], state["centre"]
-        reached, judge = Reached.of(state, self._history), self._judge(centre, dtype=pending.dtype)
-        self._state = _State(centre=centre, reached=reached, judge=judge)
+        scaling = Scaling(offset=state["offset"], scale=state["scale"])
+        axes = StreamAxes(scaling=scaling, importance=self._importance_of(centre.size))
+        reached = Reached.of(state, self._history)
+        judge = self._judge(axes, centre, dtype=pending.dtype)
+        self._state = _State(axes=axes, centre=centre, reached=reached, judge=judge)
         self._replay = _Replay(pending=pending, updates=reached.updates)
 
     def _pass_over(self, replay: _Replay) -> None:
@@ -311,7 +320,8 @@ class StreamTrainer:
         """Return the state after an update from some rows, with as how many each counts."""
         state = self._state or self._first_state(rows, counts)
         before, step = state.reached, state.reached.updates
-        points = self._about(state.centre, rows, dtype=rows.dtype, weights=counts)
+        along = state.axes.along(rows)
+        points = self._about(state.centre, along, dtype=rows.dtype, weights=counts)
         fresh = points.statistics(None, before.prototypes)
         best_two = points.best_two(None, before.prototypes)
         self._history.note_errors(step, fresh.quantization_error, best_two)
@@ -329,8 +339,8 @@ class StreamTrainer:
         dtype: npt.DTypeLike,
         weights: FloatArray | None = None,
     ) -> CentredPoints:
-        size, missing = self.params.rows_per_chunk, self._missing
-        return CentredPoints(rows, centre, dtype, size, weights=weights, missing=missing)
+        size, dtype = self.params.rows_per_chunk, self.params.dtype or dtype
+        return CentredPoints(rows, centre, dtype, size, weights=weights, missing=self._missing)
 
     def _first_state(self, rows: WorkArray, counts: FloatArray) -> _State:
         if self._missing:
@@ -341,20 +351,23 @@ class StreamTrainer:
                     f"{rows.shape[0]} rows, which give the first prototypes; shuffle the rows, "
                     f"raise chunk_size, or leave the column out"
                 )
+        axes = StreamAxes.of(rows, self._scaling, self._importance, missing=self._missing)
+        along = axes.along(rows)
         rng, name = np.random.default_rng(self.seed), self.params.initialization
-        seen = overview(rows, rng=rng, weights=None if (counts == 1.0).all() else counts)
+        seen = overview(along, rng=rng, weights=None if (counts == 1.0).all() else counts)
         if self._initial is None:
-            first = first_prototypes(rows, seen, self.lattice, name=name, rng=rng)
+            first = first_prototypes(along, seen, self.lattice, name=name, rng=rng)
         else:
-            first = self._initial - seen.centre
-        judge = self._judge(seen.centre, dtype=rows.dtype)
-        return _State(centre=seen.centre, reached=Reached(prototypes=first), judge=judge)
+            first = axes.along(self._initial) - seen.centre
+        judge, reached = self._judge(axes, seen.centre, dtype=rows.dtype), Reached(prototypes=first)
+        return _State(axes=axes, centre=seen.centre, reached=reached, judge=judge)
 
-    def _judge(self, centre: FloatArray, *, dtype: npt.DTypeLike) -> Judge | None:
+    def _judge(self, axes: StreamAxes, centre: FloatArray, *, dtype: npt.DTypeLike) -> Judge | None:
         if self._validation is None:
             return None
+        along, origin = axes.along_from(centre, self._validation)
         return Judge(
-            points=self._about(centre, self._validation, dtype=dtype),
+            points=self._about(origin, along, dtype=dtype),
             every=chunks_of(self._validation.shape[0], self.params.rows_per_chunk),
             patience=self.params.judgements_to_wait,
             tolerance=self.params.tolerance,
@@ -374,6 +387,7 @@ class _Replay:
 class _State:
     """What is remembered of all rows but those that wait for their update."""
 
+    axes: StreamAxes
     centre: FloatArray
     reached: Reached
     judge: Judge | None
@@ -381,24 +395,3 @@ class _State:
     @property
     def is_done(self) -> bool:
         return self.judge is not None and self.judge.is_done(self.reached.judged)
-
-
-def _check(params: NativeParams, updates: int | None) -> None:
-    if params.mode != "minibatch":
-        raise UsageError(f"mode: expected 'minibatch' for a stream, got {params.mode!r}")
-    advice = "leave it out, or train on an array"
-    others = {"epochs": advice, "full_epochs": advice}
-    others["validation_share"] = "give rows of their own as validation"
-    for name, instead in others.items():
-        if getattr(params, name):
-            raise UsageError(
-                f"{name}: expected none for a stream (its rows come once), got "
-                f"{getattr(params, name)}; {instead}"
-            )
-    if params.listed_radii is not None:
-        raise UsageError(
-            "radius_decay: expected a name for a stream (it has no epochs to list radii for), got "
-            "a list; leave it out, or train on an array"
-        )
-    if updates is not None and updates < 1:
-        raise UsageError(f"updates: expected at least 1, got {updates}")
