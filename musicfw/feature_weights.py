@@ -36,7 +36,7 @@ def feature_weights_of(
         For unknown features, another number of them, and weights that are negative, not finite or
         all 0.
     """
-    if not isinstance(given, Mapping) and np.ndim(given) == 0:
+    if not isinstance(given, Mapping) and np.array(given, dtype=object).ndim == 0:
         raise UsageError(
             f"feature_weights: expected {dimension} numbers, or a mapping of features to numbers, "
             f"got {given!r}"

@@ -56,6 +56,7 @@ def fit_scaling(points: npt.ArrayLike, kind: ScalingKind, *, missing: bool = Fal
     UsageError
         For an unknown kind.
     """
+    checked_kind(kind)
     if is_sparse(points):
         return _of_sparse(as_csr(points, name="points"), kind)
     matrix = as_matrix(points, name="points", missing=missing)
@@ -66,14 +67,12 @@ def fit_scaling(points: npt.ArrayLike, kind: ScalingKind, *, missing: bool = Fal
     lowest, span = _range(matrix)
     if kind == "minmax":
         return Scaling(offset=lowest, scale=_usable(span))
-    if kind == "standard":
-        # Moments of the data squeezed into 0 … 1: no square or sum can overflow or underflow, and
-        # a constant column has deviation 0 exactly.
-        squeezed = (matrix - lowest) / np.where(span > 0, span, 1.0)
-        mean = lowest + span * (np.nanmean if missing else np.mean)(squeezed, axis=0)
-        deviation = (np.nanstd if missing else np.std)(squeezed, axis=0)
-        return Scaling(offset=mean, scale=_usable(span * deviation))
-    raise _unknown(kind)
+    # Moments of the data squeezed into 0 … 1: no square or sum can overflow or underflow, and a
+    # constant column has deviation 0 exactly.
+    squeezed = (matrix - lowest) / np.where(span > 0, span, 1.0)
+    mean = lowest + span * (np.nanmean if missing else np.mean)(squeezed, axis=0)
+    deviation = (np.nanstd if missing else np.std)(squeezed, axis=0)
+    return Scaling(offset=mean, scale=_usable(span * deviation))
 
 
 def _of_sparse(matrix: Any, kind: ScalingKind) -> Scaling:
@@ -83,23 +82,17 @@ def _of_sparse(matrix: Any, kind: ScalingKind) -> Scaling:
     if kind == "minmax":
         lowest, highest = column_range(matrix)
         return Scaling(offset=lowest, scale=_usable(highest - lowest))
-    if kind == "standard":
-        mean, deviation = column_moments(matrix)
-        return Scaling(offset=mean, scale=_usable(deviation))
-    raise _unknown(kind)
+    mean, deviation = column_moments(matrix)
+    return Scaling(offset=mean, scale=_usable(deviation))
 
 
 def checked_kind(kind: ScalingKind) -> ScalingKind:
-    """Return a kind of scaling that there is."""
-    if kind not in get_args(ScalingKind):
-        raise _unknown(kind)
-    return kind
-
-
-def _unknown(kind: ScalingKind) -> UsageError:
+    """Return a kind of scaling, refusing what is none."""
     kinds = get_args(ScalingKind)
+    if isinstance(kind, str) and kind in kinds:
+        return kind
     near = did_you_mean(str(kind), kinds)
-    return UsageError(
+    raise UsageError(
         f"scaling: expected {one_of(kinds)}, got {kind!r}" + (f"; {near}" if near else "")
     )
 

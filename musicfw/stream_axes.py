@@ -19,7 +19,7 @@ from musicfw.feature_weights import feature_weights_of
 from musicfw.scaling import ScalingKind, fit_scaling
 from musicfw.sparse import columns_divided, is_sparse
 
-__all__ = ["StreamAxes", "importance_in_stream"]
+__all__ = ["StreamAxes", "check_scaling_fits", "importance_in_stream"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,19 +47,24 @@ class StreamAxes:
         missing: bool,
     ) -> StreamAxes:
         """Return the axes for a stream that begins with these rows, shape (n, D)."""
-        if not isinstance(scaling, Scaling):
+        if scaling == "none":
+            scaling = Scaling.identity(rows.shape[1])
+        elif not isinstance(scaling, Scaling):
             scaling = fit_scaling(rows, scaling, missing=missing)
-        elif scaling.offset.shape != (rows.shape[1],):
-            raise UsageError(
-                f"scaling: expected {rows.shape[1]} offsets and scales, one per feature, got "
-                f"{scaling.offset.size}; give that of data with the same features"
-            )
         return cls(scaling=scaling, importance=importance)
 
+    def is_of(self, other: StreamAxes) -> bool:
+        """Whether the scaling is that of other axes."""
+        ours, theirs = self.scaling, other.scaling
+        return np.array_equal(ours.offset, theirs.offset) and np.array_equal(
+            ours.scale, theirs.scale
+        )
+
     def along(self, rows: WorkArray) -> WorkArray:
-        """Return rows (n, D) in the axes; the same array where nothing changes."""
-        scaled: WorkArray = self.scaling.to_map(cast(FloatArray, rows))
-        return scaled if self.importance is None else scaled * np.sqrt(self.importance)
+        """Return rows (n, D) in the axes, infinite if need be; themselves if nothing changes."""
+        with np.errstate(over="ignore"):
+            scaled: WorkArray = self.scaling.to_map(cast(FloatArray, rows))
+            return scaled if self.importance is None else scaled * np.sqrt(self.importance)
 
     def along_from(self, centre: FloatArray, rows: Any) -> tuple[Any, FloatArray]:
         """Return rows, of a matrix that may be sparse, and a centre: their difference is right.
@@ -81,6 +86,15 @@ class StreamAxes:
         if self.importance is None:
             return np.ones_like(self.scaling.scale)
         return np.sqrt(self.importance)
+
+
+def check_scaling_fits(scaling: ScalingKind | Scaling, *, dimension: int) -> None:
+    """Refuse the scaling of other features."""
+    if isinstance(scaling, Scaling) and scaling.offset.size != dimension:
+        raise UsageError(
+            f"scaling: expected {dimension} offsets and scales, one per feature, got "
+            f"{scaling.offset.size}; give that of data with the same features"
+        )
 
 
 def importance_in_stream(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from musicfw.arrays import WorkArray, as_matrix, refuse_unknown_rows
+from musicfw.arrays import WorkArray, as_matrix, known_range, refuse_unknown_rows
 from musicfw.errors import DataError, UsageError
 from musicfw.som.native_params import NativeParams
 from musicfw.sparse import as_csr, is_sparse
 
-__all__ = ["check_stream_params", "rows_of_stream", "rows_to_judge_by"]
+__all__ = ["check_stream_params", "refuse_unknown_columns", "rows_of_stream", "rows_to_judge_by"]
 
 
 def rows_of_stream(
@@ -51,6 +52,17 @@ def rows_to_judge_by(
     if rows.shape[0] == 0:
         raise DataError("validation: expected at least one row to judge by, got none")
     return rows
+
+
+def refuse_unknown_columns(rows: WorkArray) -> None:
+    """Refuse first rows (n, D) in which a feature is never known."""
+    unknown = np.flatnonzero(np.isnan(known_range(rows)[0]))
+    if unknown.size:
+        raise DataError(
+            f"rows: column {int(unknown[0])} has no known value in the first {rows.shape[0]} rows, "
+            f"which give the first prototypes; shuffle the rows, raise chunk_size, or leave the "
+            f"column out"
+        )
 
 
 def check_stream_params(params: NativeParams, updates: int | None) -> None:

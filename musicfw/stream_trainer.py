@@ -7,7 +7,7 @@ window. `musicfw.stream` says what differs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from musicfw.arrays import (
     FloatArray,
     WorkArray,
     as_whole,
-    known_range,
 )
 from musicfw.checkpoint import fingerprint
 from musicfw.codebook import Codebook
@@ -28,18 +27,24 @@ from musicfw.lattice import Lattice
 from musicfw.missing import MissingValues, keeps_gaps
 from musicfw.params import params_from_keywords, params_to_tree
 from musicfw.scaling import ScalingKind, checked_kind
-from musicfw.som.centred_points import CentredPoints
+from musicfw.som.centred_points import CentredPoints, refuse_overflow
 from musicfw.som.early_stopping import Judge
 from musicfw.som.history import History
-from musicfw.som.initialization import first_prototypes, overview
+from musicfw.som.initialization import Overview, first_prototypes, overview
 from musicfw.som.native import NATIVE
 from musicfw.som.native_params import NativeParams, radius_schedule
 from musicfw.som.neighbourhoods import neighbourhood
 from musicfw.som.reached import Reached
 from musicfw.som.schedules import chunks_of, window_memory
 from musicfw.sparse import arrays_of, as_csr, dense, is_sparse
-from musicfw.stream_axes import StreamAxes, importance_in_stream
-from musicfw.stream_checks import check_stream_params, rows_of_stream, rows_to_judge_by
+from musicfw.stream_axes import StreamAxes, check_scaling_fits, importance_in_stream
+from musicfw.stream_checks import (
+    check_stream_params,
+    refuse_unknown_columns,
+    rows_of_stream,
+    rows_to_judge_by,
+)
+from musicfw.stream_state import Replay, StreamState
 from musicfw.training_data import as_prototypes
 from musicfw.types import TrainedMap
 
@@ -62,9 +67,10 @@ class StreamTrainer:
         First prototypes, instead of those that the rows of the first update give; those of a map
         in original units continue it (choose a small ``radius_start``).
     validation : array_like, DataFrame or sparse matrix, shape (V, D), optional
-        Rows to judge the map by, which it does not learn; they stay in memory. Their quantization
-        error is measured after every update, or after as many as take V rows; once ``patience``
-        measurements in a row are no improvement by ``tolerance``, the trainer has stopped.
+        Rows to judge the map by, which it does not learn; they stay in memory (dense ones that are
+        scaled or weighted twice). Their quantization error is measured after every update, or after
+        as many as take V rows; once ``patience`` measurements in a row are no improvement by
+        ``tolerance``, the trainer has stopped.
     missing : {"refuse", "keep"}
         What NaN in a row is, as in `musicfw.train`; every feature has to be known in some of the
         rows of the first update.
@@ -117,8 +123,8 @@ class StreamTrainer:
         self._pending: WorkArray | None = None  # raw rows of the next update, (chunk_size, D)
         self._weights = np.ones(self.params.rows_per_chunk)  # of them
         self._filled = 0
-        self._state: _State | None = None  # none before the first update
-        self._replay: _Replay | None = None  # rows that come again, after a checkpoint
+        self._state: StreamState | None = None  # none before the first update
+        self._replay: Replay | None = None  # rows that come again, after a checkpoint
         self._initial: FloatArray | None = None
         self._validation: Any = None
         if validation is not None:
@@ -162,6 +168,7 @@ class StreamTrainer:
         matrix = rows_of_stream(rows, name="rows", columns=columns, names=names, missing=missing)
         if self._pending is None:
             self._names = checked_names(names, matrix.shape[1], name="feature_names")
+            check_scaling_fits(self._scaling, dimension=matrix.shape[1])
             self._importance = self._importance_of(matrix.shape[1])
             # In a dtype that was asked for, unless a scaling comes first.
             dtype = self.params.dtype if self._scaling == "none" else None
@@ -250,13 +257,15 @@ class StreamTrainer:
         """Return a hash of all that it was made with."""
         judging = () if self._validation is None else arrays_of(self._validation)
         scaling, weights = self._scaling, self._feature_weights
+        if isinstance(weights, Mapping):
+            weights = sorted((repr(name), repr(weight)) for name, weight in weights.items())
         scaled = (scaling.offset, scaling.scale) if isinstance(scaling, Scaling) else ()
         return fingerprint(
             self._initial,
             *judging,
             *scaled,
             scaling=None if scaled else scaling,
-            feature_weights=weights if isinstance(weights, Mapping) else np.array(weights).tolist(),
+            feature_weights=np.array(weights, dtype=object).tolist(),
             seed=self.seed,
             lattice=self.lattice.to_json(),
             params=params_to_tree(self.params),
@@ -289,10 +298,10 @@ class StreamTrainer:
         axes = StreamAxes(scaling=scaling, importance=self._importance_of(centre.size))
         reached = Reached.of(state, self._history)
         judge = self._judge(axes, centre, dtype=pending.dtype)
-        self._state = _State(axes=axes, centre=centre, reached=reached, judge=judge)
-        self._replay = _Replay(pending=pending, updates=reached.updates)
+        self._state = StreamState(axes=axes, centre=centre, reached=reached, judge=judge)
+        self._replay = Replay(pending=pending, updates=reached.updates)
 
-    def _pass_over(self, replay: _Replay) -> None:
+    def _pass_over(self, replay: Replay) -> None:
         """Compare rows that come again with what is known of them, and do not learn them.
 
         All but the first update and the last rows are taken on trust.
@@ -302,8 +311,11 @@ class StreamTrainer:
         same = True
         if replay.passed < replay.updates and self._filled == self._pending.shape[0]:
             if replay.passed == 0:
-                centre = self._first_state(self._pending, self._weights).centre
-                same = np.array_equal(centre, self._state.centre)
+                rng = np.random.default_rng(self.seed)
+                axes, _, seen = self._begun(self._pending, self._weights, rng=rng)
+                same = np.array_equal(seen.centre, self._state.centre) and axes.is_of(
+                    self._state.axes
+                )
             replay.passed += 1
             self._filled = 0
         count = replay.pending.shape[0]
@@ -316,7 +328,7 @@ class StreamTrainer:
                 "chunks, from the first, or delete the file to begin anew"
             )
 
-    def _after_update(self, rows: WorkArray, counts: FloatArray) -> _State:
+    def _after_update(self, rows: WorkArray, counts: FloatArray) -> StreamState:
         """Return the state after an update from some rows, with as how many each counts."""
         state = self._state or self._first_state(rows, counts)
         before, step = state.reached, state.reached.updates
@@ -342,25 +354,28 @@ class StreamTrainer:
         size, dtype = self.params.rows_per_chunk, self.params.dtype or dtype
         return CentredPoints(rows, centre, dtype, size, weights=weights, missing=self._missing)
 
-    def _first_state(self, rows: WorkArray, counts: FloatArray) -> _State:
+    def _begun(
+        self, rows: WorkArray, counts: FloatArray, *, rng: np.random.Generator
+    ) -> tuple[StreamAxes, WorkArray, Overview]:
+        """Return the axes of a stream that begins so, these rows in them, and an overview."""
         if self._missing:
-            unknown = np.flatnonzero(np.isnan(known_range(rows)[0]))
-            if unknown.size:
-                raise DataError(
-                    f"rows: column {int(unknown[0])} has no known value in the first "
-                    f"{rows.shape[0]} rows, which give the first prototypes; shuffle the rows, "
-                    f"raise chunk_size, or leave the column out"
-                )
+            refuse_unknown_columns(rows)
         axes = StreamAxes.of(rows, self._scaling, self._importance, missing=self._missing)
         along = axes.along(rows)
+        if np.isinf(along).any():
+            refuse_overflow(np.dtype(self.params.dtype or rows.dtype))
+        weights = None if (counts == 1.0).all() else counts
+        return axes, along, overview(along, rng=rng, weights=weights)
+
+    def _first_state(self, rows: WorkArray, counts: FloatArray) -> StreamState:
         rng, name = np.random.default_rng(self.seed), self.params.initialization
-        seen = overview(along, rng=rng, weights=None if (counts == 1.0).all() else counts)
+        axes, along, seen = self._begun(rows, counts, rng=rng)
         if self._initial is None:
             first = first_prototypes(along, seen, self.lattice, name=name, rng=rng)
         else:
             first = axes.along(self._initial) - seen.centre
         judge, reached = self._judge(axes, seen.centre, dtype=rows.dtype), Reached(prototypes=first)
-        return _State(axes=axes, centre=seen.centre, reached=reached, judge=judge)
+        return StreamState(axes=axes, centre=seen.centre, reached=reached, judge=judge)
 
     def _judge(self, axes: StreamAxes, centre: FloatArray, *, dtype: npt.DTypeLike) -> Judge | None:
         if self._validation is None:
@@ -372,26 +387,3 @@ class StreamTrainer:
             patience=self.params.judgements_to_wait,
             tolerance=self.params.tolerance,
         )
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Replay:
-    """Rows that come again: so many updates, and those that waited for the next."""
-
-    pending: WorkArray
-    updates: int
-    passed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _State:
-    """What is remembered of all rows but those that wait for their update."""
-
-    axes: StreamAxes
-    centre: FloatArray
-    reached: Reached
-    judge: Judge | None
-
-    @property
-    def is_done(self) -> bool:
-        return self.judge is not None and self.judge.is_done(self.reached.judged)

@@ -83,7 +83,10 @@ class CentredPoints:
         return dtype
 
     def chunks(self, rows: IntArray | None) -> Iterator[WorkArray]:
-        """Yield some of the points, or all for None, in one buffer that is used again."""
+        """Yield some of the points, or all for None.
+
+        Not to be written to, and in one buffer that is used again.
+        """
         count = self._points.shape[0] if rows is None else rows.size
         size = self._chunk.shape[0]
         for start in range(0, count, size):

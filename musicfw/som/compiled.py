@@ -180,7 +180,7 @@ class FilteredPoints(CentredPoints):
         # As many at a time as there are threads: their sums wait in memory.
         while now := list(islice(together, self._threads)):
             for found in self._pool.map(collect, now) if len(now) > 1 else map(collect, now):
-                if found is None or not self.prunes:
+                if found is None:
                     self.prunes = False
                     if self._limits is not None:  # from now on BLAS does the work
                         self._limits.restore_original_limits()
@@ -201,6 +201,8 @@ class FilteredPoints(CentredPoints):
         sums, counts, error_sum, weight, squares = np.zeros_like(W), np.zeros(len(W)), 0.0, 0.0, []
         for start in starts:
             chunk = self._chunk_from(start, rows)
+            if not self.prunes:  # of infinite distances no bound could be told
+                return None
             count = chunk.rows.size
             shares = np.ones(count) if self._weights is None else self._weights[chunk.rows]
             squared = np.empty(count, W.dtype)

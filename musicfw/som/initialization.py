@@ -24,6 +24,8 @@ _ROWS_FOR_COMPONENTS = 1024
 _DENSE_ELEMENTS = 1 << 23
 # As many rows or features have exact principal axes.
 _EXACT_UP_TO = 256
+# More of them are not asked for.
+_MOST_AXES = 64
 
 
 def representative_rows(
@@ -90,7 +92,7 @@ class Overview:
     @cached_property
     def scale(self) -> float:
         """Largest magnitude of the offsets; 1 if they are all 0."""
-        return float(np.abs(self.spread).max()) or 1.0
+        return float(max(self.spread.max(), -self.spread.min())) or 1.0
 
     @property
     def is_small(self) -> bool:
@@ -102,13 +104,13 @@ class Overview:
     def exact_axes(self) -> tuple[FloatArray, FloatArray]:
         """Squared singular values of ``spread / scale``, falling, and right directions.
 
-        By the smaller Gram matrix; the directions, shape (min(n, D), D), have length 1 if n ≥ D.
+        By the smaller Gram matrix; at most 64 directions (k, D), of length 1 if n ≥ D.
         """
         X = self.spread / self.scale
         wide = X.shape[1] > X.shape[0]
         values, vectors = np.linalg.eigh(X @ X.T if wide else X.T @ X)
-        leading = vectors[:, ::-1].T
-        return values[::-1], leading @ X if wide else leading
+        leading = vectors[:, ::-1][:, :_MOST_AXES].T
+        return values[::-1][:_MOST_AXES], leading @ X if wide else leading
 
 
 def overview(

@@ -224,7 +224,7 @@ def collect(  # type: ignore[no-untyped-def]
 def two_nearest(points, centre, rows, reduced, lengths, W, table):  # type: ignore[no-untyped-def]
     """Return the two nearest prototypes of some points, of equally near ones the lowest.
 
-    What is given is as for `collect`.
+    What is given is as for `collect`, of at least two prototypes.
     """
     found = np.zeros((rows.size, 2), dtype=np.int64)
     one, last = np.uint64(1), np.uint64(W.shape[0] - 1)
@@ -234,7 +234,7 @@ def two_nearest(points, centre, rows, reduced, lengths, W, table):  # type: igno
     lanes = coarse.reshape(LANES, -1)
     lowest = np.empty(lanes.shape[1], dtype=np.float32)
     units = np.empty(coarse.size + 1, dtype=np.uint64)
-    for n in range(rows.size if last else 0):
+    for n in range(rows.size):
         x = near[order[n]]
         _coarse_bounds(reduced[n], table, coarse)
         best = min(_least_of_groups(lanes, lowest), last)

@@ -201,8 +201,8 @@ def test_an_estimator_takes_feature_weights():
     som = SOM(4, 5, feature_weights=WEIGHTS, random_state=0).fit(X)
     np.testing.assert_array_equal(WEIGHTS, som.map_.codebook.relevances)
     np.testing.assert_allclose(som.inverse_transform(som.transform(X)), X, rtol=0, atol=1e-10)
-    with pytest.raises(mf.UsageError, match="feature_weights: not for partial_fit"):
-        som.partial_fit(X)
+    streamed = SOM(4, 5, feature_weights=WEIGHTS, random_state=0).partial_fit(X)
+    np.testing.assert_array_equal(WEIGHTS, streamed.map_.codebook.relevances)
 
 
 def test_weights_go_with_missing_values():

@@ -166,5 +166,23 @@ def test_one_point_too_long_for_a_bound_is_enough_for_the_plain_search():
     assert not data.prunes
 
 
+def test_an_infinite_distance_is_told_of_before_units_are_looked_for():
+    # A square that float32 holds, and a distance to the prototypes that it does not.
+    points = np.round(low_rank(np.random.default_rng(8), 300, dimension=60)) * 1e16
+    points[7] = 1.8e19 / np.sqrt(60.0)
+    data = filtered(points, dtype=np.float32, sample=points[8:])
+    W = points[10:40] - data.centre - 2e18 / np.sqrt(60.0)
+    calls = []
+
+    class Kernels:
+        of_units = data._kernels.of_units
+        collect = calls.append
+
+    data._kernels = Kernels
+    with pytest.raises(UsageError, match="squared distances between them overflow float32"):
+        data.statistics(None, W)
+    assert not calls
+
+
 def test_few_features_are_searched_plainly():
     assert not filtered(np.random.default_rng(4).normal(size=(500, 20))).prunes

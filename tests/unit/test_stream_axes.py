@@ -134,6 +134,49 @@ def test_a_scaled_stream_goes_on_from_its_checkpoint(tmp_path):
         assert_same_map(whole, kept(None, **given_too))
 
 
+@pytest.mark.parametrize("scaling", ["none", "standard", "minmax"])
+def test_a_checkpoint_is_not_gone_on_from_with_rows_of_another_unit(scaling, tmp_path):
+    points, path = rows(10), tmp_path / "kept.npz"
+
+    def begun():  # updates only: no row waits for one that is compared
+        yield points[:192]
+        raise KeyboardInterrupt
+
+    stream(begun(), scaling=scaling, checkpoint=path)
+    with pytest.raises(UsageError, match="the rows are not those"):
+        stream([2.0 * points], scaling=scaling, checkpoint=path)
+
+
+def test_weights_of_features_of_any_name_are_kept_with_a_checkpoint(tmp_path):
+    weights = {np.int64(0): 2.0, "b": 3.0}
+    given_too = {"feature_weights": weights, "feature_names": ["a", "b", "c", "d"]}
+    found = stream([rows()], checkpoint=tmp_path / "kept.npz", **given_too)
+    np.testing.assert_array_equal([2.0, 3.0, 1.0, 1.0], found.codebook.relevances)
+
+
+@pytest.mark.parametrize(
+    ("factor", "given_too"),
+    [
+        (1e10, {"scaling": Scaling(offset=np.zeros(4), scale=np.full(4, 1e-300))}),
+        (1e200, {"feature_weights": [1e300] * 4}),
+        (1e300, {"dtype": "float32"}),
+    ],
+)
+@pytest.mark.parametrize("later", [False, True])
+def test_axes_in_which_rows_overflow_are_refused(factor, given_too, later):
+    chunks = [rows() * factor]
+    if later:
+        chunks = [1e-12 * rows() if "feature_weights" in given_too else 1e-10 * rows(), *chunks]
+    with pytest.raises(UsageError, match="points: squared distances between them overflow float"):
+        stream(chunks, **given_too)
+
+
+def test_a_scaling_of_other_features_is_refused_with_the_first_row():
+    trainer = mf.StreamTrainer(LATTICE, scaling=Scaling.identity(3))
+    with pytest.raises(UsageError, match="scaling: expected 4 offsets"):
+        trainer.learn(rows()[:1])
+
+
 def test_a_float32_training_is_scaled_in_the_precision_of_the_rows():
     points = rows(8) + 1e7  # float32 would keep one unit of it
     found = stream([points], scaling="standard", dtype="float32")
@@ -145,10 +188,12 @@ def test_a_float32_training_is_scaled_in_the_precision_of_the_rows():
 @pytest.mark.parametrize(
     ("given_too", "message"),
     [
+        ({"scaling": np.zeros(4)}, "scaling: expected 'none', .*array"),
         ({"scaling": "standart"}, "scaling: expected .* got 'standart'; .*standard"),
         ({"scaling": Scaling.identity(3)}, "scaling: expected 4 offsets and scales.* got 3"),
         ({"feature_weights": [1, 0, 1, 1]}, "feature_weights: .* above 0 .* column 1"),
         ({"feature_weights": [1, 1]}, "feature_weights"),
+        ({"feature_weights": [[1], [1, 2]]}, "feature_weights"),
     ],
 )
 def test_what_a_stream_cannot_take_is_refused(given_too, message):
