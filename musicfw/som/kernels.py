@@ -12,6 +12,7 @@ from numba.extending import overload
 LANES = 10
 # Unsigned, as all that numbers units here: an index that may be negative costs a comparison.
 _LANES = np.uint64(LANES)
+_LARGEST = np.finfo(np.float32).max
 # Terms of a coarse bound, a multiple of 2: see `_coarse_bounds`.
 TERMS = 14
 # Points about the centre at a time: they stay in the cache.
@@ -112,6 +113,12 @@ def _least_of_groups(lanes, lowest):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
+def _limit(squared, length):  # type: ignore[no-untyped-def]
+    """Return what a bound may be at most; finite, so that no infinite column counts as a unit."""
+    return min(np.float32(squared - length), _LARGEST)
+
+
+@numba.njit(cache=True)
 def _below(limit, lanes, lowest, units):  # type: ignore[no-untyped-def]
     """Write the units whose bound is at most the limit; return how many they are."""
     count = np.uint64(0)
@@ -198,7 +205,7 @@ def collect(  # type: ignore[no-untyped-def]
         for n in range(start, stop):
             x, first = near[order[n - start]], firsts[n - start]
             best, least = first, squared[n]
-            limit = np.float32(least - lengths[n])
+            limit = _limit(least, lengths[n])
             count = _below(limit, lanes[n - start], lowest[n - start], units)
             if fine.shape[1]:
                 z = reduced[n, TERMS:]
@@ -211,7 +218,7 @@ def collect(  # type: ignore[no-untyped-def]
                     computed += 1
                     if distance < least or (distance == least and unit < best):
                         best, least = unit, distance
-                        limit = np.float32(least - lengths[n])
+                        limit = _limit(least, lengths[n])
             _add(x, W.dtype.type(shares[n]), sums[best])
             counts[best] += shares[n]
             squared[n] = least
@@ -245,7 +252,7 @@ def two_nearest(points, centre, rows, reduced, lengths, W, table):  # type: igno
             distance = _squared_distance(x, W[best + one])
             if distance < less:
                 second, less = best + one, distance
-        count = _below(np.float32(max(least, less) - lengths[n]), lanes, lowest, units)
+        count = _below(_limit(max(least, less), lengths[n]), lanes, lowest, units)
         if less < least or (less == least and second < best):
             best, second, least, less = second, best, less, least
         for i in range(count):
