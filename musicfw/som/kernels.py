@@ -95,15 +95,20 @@ def _coarse_bounds(x, table, bounds):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def _least_of_groups(lanes, lowest):  # type: ignore[no-untyped-def]
     """Write the least bound of every group, a column of ``lanes``; return the unit of the least."""
-    lowest[:] = np.inf
-    for k in range(0, LANES, 5):
-        a, b, c, d, e = lanes[k], lanes[k + 1], lanes[k + 2], lanes[k + 3], lanes[k + 4]
+    t, u, v, w, x = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
+    for group in range(lowest.size):
+        first, second = min(t[group], u[group]), min(v[group], w[group])
+        lowest[group] = min(x[group], min(first, second))
+    for k in range(5, LANES, 5):
+        t, u, v, w, x = lanes[k], lanes[k + 1], lanes[k + 2], lanes[k + 3], lanes[k + 4]
         for group in range(lowest.size):
-            first, second = min(a[group], b[group]), min(c[group], d[group])
-            lowest[group] = min(min(lowest[group], e[group]), min(first, second))
-    least, best = lowest[0], 0
-    for group in range(1, lowest.size):
-        least = min(least, lowest[group])
+            first, second = min(t[group], u[group]), min(v[group], w[group])
+            lowest[group] = min(min(lowest[group], x[group]), min(first, second))
+    a, b, c, d = lowest[0], lowest[1], lowest[2], lowest[3]  # four at a time need not wait
+    for group in range(4, lowest.size, 4):
+        a, b = min(a, lowest[group]), min(b, lowest[group + 1])
+        c, d = min(c, lowest[group + 2]), min(d, lowest[group + 3])
+    least, best = min(min(a, b), min(c, d)), 0
     while lowest[best] > least:
         best += 1
     lane = 0
