@@ -67,8 +67,8 @@ class StreamTrainer:
         First prototypes, instead of those that the rows of the first update give; those of a map
         in original units continue it (choose a small ``radius_start``).
     validation : array_like, DataFrame or sparse matrix, shape (V, D), optional
-        Rows to judge the map by, which it does not learn; they stay in memory (dense ones that are
-        scaled or weighted twice). Their quantization error is measured after every update, or after
+        Rows to judge the map by, which it does not learn; they stay in memory (dense ones twice, if
+        scaled or weighted). Their quantization error is measured after every update, or after
         as many as take V rows; once ``patience`` measurements in a row are no improvement by
         ``tolerance``, the trainer has stopped.
     missing : {"refuse", "keep"}
@@ -158,7 +158,7 @@ class StreamTrainer:
         DataError
             For unusable rows; nothing of them is learnt.
         UsageError
-            For unusable weights; likewise.
+            For unusable weights, and a scaling or feature weights of other features; likewise.
         """
         if is_sparse(rows):
             self._learn_sparse(rows, weights)

@@ -13,7 +13,7 @@ LANES = 10
 # Unsigned, as all that numbers units here: an index that may be negative costs a comparison.
 _LANES = np.uint64(LANES)
 _LARGEST = np.finfo(np.float32).max
-# Terms of a coarse bound, a multiple of 2: see `_coarse_bounds`.
+# Terms of a coarse bound, two times seven: see `_coarse_bounds`.
 TERMS = 14
 # Points about the centre at a time: they stay in the cache.
 _ROWS = 64
